@@ -1,0 +1,189 @@
+// Package topology names everything that stands in Kafka and says how it is
+// laid out: topics, groups, tables, the partition rule, retention, and which
+// stage reads and writes what.
+package topology
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lovoo/goka"
+
+	"trunkline/event"
+)
+
+// The vendors.
+const (
+	Genesys = "genesys"
+	CXone   = "cxone"
+)
+
+// Vendors lists them in the order in which they are drawn.
+var Vendors = []string{Genesys, CXone}
+
+// The goka groups. Their tables and loops follow goka's naming:
+// `normalise-table`, `normalise-loop`, `entity-table`.
+const (
+	NormaliseGroup goka.Group = "normalise"
+	EntityGroup    goka.Group = "entity"
+)
+
+// NormaliseLoop is the topic by which normalise re-keys records (goka's loop).
+const NormaliseLoop goka.Stream = "normalise-loop"
+
+// EntityTable is the resourceId-keyed table that views read.
+var EntityTable = goka.GroupTable(EntityGroup)
+
+// Topics inside the topology and the outputs that have one name.
+const (
+	EventsTopic      goka.Stream = "events"
+	DeadLettersTopic goka.Stream = "dead-letters"
+	LateEventsTopic  goka.Stream = "late-events"
+	FatesTopic       goka.Stream = "fates"
+)
+
+// Outputs that stand for a family of topics: a stage emits to the family, and
+// the producer writes to the member that the record names.
+const (
+	CanonicalEvents goka.Stream = "ccaaus.events.{vendor}.{tenant}"
+	Changes         goka.Stream = "{vendor}.{config|interaction}.changes"
+)
+
+// Ticks is the virtual input of timer messages. It exists in no broker.
+const Ticks goka.Stream = "__tick"
+
+// RawTopic is the topic of a vendor's bytes.
+func RawTopic(vendor string) goka.Stream { return goka.Stream("raw." + vendor) }
+
+// CanonicalTopic is the event bus topic of a vendor's tenant.
+func CanonicalTopic(vendor, tenant string) string {
+	return "ccaaus.events." + vendor + "." + tenant
+}
+
+// ChangeTopic is the change topic of an entity.
+func ChangeTopic(k event.Key) string {
+	topics := ChangeTopicsOf(k.Vendor)
+	if k.Interaction() {
+		return topics[1]
+	}
+	return topics[0]
+}
+
+// ChangeTopicsOf lists the change topics of a vendor.
+func ChangeTopicsOf(vendor string) []string {
+	return []string{vendor + ".config.changes", vendor + ".interaction.changes"}
+}
+
+// ChangeTopics lists the change topics of all vendors.
+func ChangeTopics() []string {
+	var names []string
+	for _, v := range Vendors {
+		names = append(names, ChangeTopicsOf(v)...)
+	}
+	return names
+}
+
+// MaxRecordBytes is the largest record of internal, change and table topics: a
+// change can hold two images of 1 MiB in text that escapes.
+const MaxRecordBytes = 8 << 20
+
+// MaxBodyBytes is the largest event body and image.
+const MaxBodyBytes = 1 << 20
+
+// Class is a tenant's class of service; it decides the retention of its bus
+// topics.
+type Class string
+
+// The classes of guide 2.
+const (
+	Standard  Class = "standard"   // 3 days
+	HighValue Class = "high-value" // 7 days
+)
+
+// Retention returns how long the bus topics of the class keep events.
+func (c Class) Retention() time.Duration {
+	if c == HighValue {
+		return 7 * 24 * time.Hour
+	}
+	return 3 * 24 * time.Hour
+}
+
+// Tenant is a customer as the topology sees it.
+type Tenant struct {
+	ID         string
+	Vendors    []string
+	Class      Class
+	Partitions int32 // of its bus topics
+}
+
+// Layout is what a deployment chooses: sizes, retention and tenants.
+type Layout struct {
+	Partitions   int32 // of every internal topic: raw, events, loop and tables
+	Replication  int16
+	MinISR       int
+	RawRetention time.Duration
+	DedupWindow  time.Duration
+	Tenants      []Tenant
+}
+
+// Topic is one topic as it must stand in Kafka.
+type Topic struct {
+	Name        string
+	Partitions  int32
+	Replication int16
+	Config      map[string]string
+}
+
+// Topics returns every topic of the layout, sorted by name. They are made by
+// set-up, never by a stage.
+func (l Layout) Topics() []Topic {
+	var ts []Topic
+	add := func(name string, partitions int32, config map[string]string) {
+		config["message.timestamp.type"] = "LogAppendTime"
+		config["min.insync.replicas"] = strconv.Itoa(l.MinISR)
+		config["unclean.leader.election.enable"] = "false"
+		config["max.message.bytes"] = strconv.Itoa(MaxRecordBytes)
+		ts = append(ts, Topic{Name: name, Partitions: partitions, Replication: l.Replication, Config: config})
+	}
+	deleted := func(after time.Duration) map[string]string {
+		return map[string]string{"cleanup.policy": "delete", "retention.ms": ms(after)}
+	}
+	const letters = 30 * 24 * time.Hour
+
+	for _, v := range Vendors {
+		add(string(RawTopic(v)), l.Partitions, deleted(l.RawRetention))
+	}
+	add(string(EventsTopic), l.Partitions, deleted(l.RawRetention))
+	add(string(NormaliseLoop), l.Partitions, deleted(l.RawRetention))
+	add(string(goka.GroupTable(NormaliseGroup)), l.Partitions, map[string]string{
+		"cleanup.policy": "compact,delete", "retention.ms": ms(2 * l.DedupWindow),
+	})
+	add(string(EntityTable), l.Partitions, map[string]string{"cleanup.policy": "compact"})
+	add(string(DeadLettersTopic), l.Partitions, deleted(letters))
+	add(string(LateEventsTopic), l.Partitions, deleted(letters))
+	add(string(FatesTopic), l.Partitions, deleted(l.RawRetention))
+	for _, name := range ChangeTopics() {
+		add(name, l.Partitions, map[string]string{
+			"cleanup.policy": "compact", "min.compaction.lag.ms": ms(l.RawRetention),
+		})
+	}
+	for _, t := range l.Tenants {
+		for _, v := range t.Vendors {
+			add(CanonicalTopic(v, t.ID), t.Partitions, deleted(t.Class.Retention()))
+		}
+	}
+	slices.SortFunc(ts, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
+	return ts
+}
+
+// Serves reports whether the layout has set up the tenant for the vendor.
+func (l Layout) Serves(vendor, tenant string) bool {
+	return slices.ContainsFunc(l.Tenants, func(t Tenant) bool {
+		return t.ID == tenant && slices.Contains(t.Vendors, vendor)
+	})
+}
+
+func ms(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
