@@ -1,0 +1,71 @@
+package cxone
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"trunkline/event"
+)
+
+var update = flag.Bool("update", false, "write testdata/events.golden")
+
+// record is the raw record that an edge makes of body.
+func record(body string) *event.Raw {
+	raw := &event.Raw{
+		Vendor: Vendor, Tenant: "acme", Transport: event.Push,
+		IngestID: "01934f5e-0000-7000-8000-000000000000/0", ReceivedMs: 1795400000000,
+		Body: []byte(body),
+	}
+	raw.Format = Detect(raw.Body, "")
+	return raw
+}
+
+// TestSamples maps every sample payload; testdata/events.golden says to what.
+func TestSamples(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no samples: %v", err)
+	}
+	var got strings.Builder
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := record(string(body))
+		fmt.Fprintf(&got, "== %s %s\n%s\n", filepath.Base(file), raw.Format, describe(Map(raw)))
+	}
+	const golden = "testdata/events.golden"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func describe(e event.Event, err error) string {
+	if err != nil {
+		return fmt.Sprintf("%T %v\n", err, err)
+	}
+	image := "full"
+	if e.Partial {
+		image = "partial"
+	}
+	md, _ := json.Marshal(e.Metadata)
+	return fmt.Sprintf("id %s\nkey %s\n%q %s at %d by %s, version %+v\n%s %s\nmetadata %s\n",
+		e.ID, e.Key, e.Op, e.Type, e.TsMs, e.TsSource, e.Version, image, e.Image, md)
+}

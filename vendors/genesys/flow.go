@@ -1,0 +1,64 @@
+package genesys
+
+import (
+	"strings"
+
+	"trunkline/event"
+	"trunkline/vendors"
+)
+
+// flowTopic begins `v2.flows.{id}`.
+const flowTopic = "v2.flows."
+
+// isFlow reports whether m tells of a flow itself and not, like
+// v2.flows.{id}.…, of something in it.
+func (m *message) isFlow() bool {
+	if m.template != "" {
+		return m.template == flowTopic+"{id}"
+	}
+	id, ok := strings.CutPrefix(m.topic, flowTopic)
+	return ok && !strings.Contains(id, ".")
+}
+
+// mapFlow reads the notification of a flow: a small part of the flow, and the
+// operation that changed it. It tells no time.
+func mapFlow(raw *event.Raw, m *message, e event.Event) (event.Event, error) {
+	id, err := vendors.FirstID(vendors.Named{Path: m.bodyPath + ".id", Value: m.body.Field("id")})
+	if err != nil {
+		return event.Event{}, err
+	}
+	id = first(id, notTemplate(strings.TrimPrefix(m.topic, flowTopic)))
+	if id == "" {
+		return event.Event{}, vendors.Missing(m.bodyPath+".id", "send the id of the flow")
+	}
+	name, err := vendors.TextAt(vendors.Named{
+		Path:  m.bodyPath + ".currentOperation.actionName",
+		Value: m.body.Field("currentOperation", "actionName"),
+	})
+	if err != nil {
+		return event.Event{}, err
+	}
+	status, _ := m.body.Field("currentOperation", "actionStatus").Text()
+	switch {
+	case reads[strings.ToLower(name)]:
+		return event.Event{}, &event.Filtered{Reason: "flow_read"}
+	case strings.EqualFold(status, "FAILURE"):
+		return event.Event{}, &event.Filtered{Reason: "flow_failure"}
+	}
+	act, known := actionOf(name)
+	if !known && name != "" {
+		m.md.Set("unmapped_action", name)
+	}
+	if complete := m.body.Field("currentOperation", "complete"); complete.Exists() && !complete.IsTrue() {
+		act = updated // the operation runs: what it will do is not done yet
+	}
+	if deletedState(m.body) {
+		act = deleted
+	}
+	e.ID = m.contentID(strings.Replace(m.topic, "{id}", id, 1))
+	e.Key, e.Op, e.Type = key(raw, "flow", id), act.op, "config.flow."+act.verb
+	e.Version = version(m.body)
+	e.Image, e.Partial = m.body.Without(vendors.NamesOf("currentOperation")).Canonical(), true
+	e.Metadata = m.md.Map()
+	return e, nil
+}
