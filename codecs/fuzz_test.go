@@ -1,0 +1,98 @@
+package codecs_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"trunkline/codecs"
+)
+
+// What Unframe accepts is the frame of its id and the rest, unchanged.
+func FuzzUnframe(f *testing.F) {
+	f.Add([]byte(nil))
+	f.Add([]byte{0, 0, 0, 0})
+	f.Add([]byte{1, 0, 0, 0, 7, 1})
+	f.Add(readHex(f, "golden/key.avro.hex"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		id, payload, err := codecs.Unframe(b)
+		if err != nil {
+			if !errors.Is(err, codecs.ErrUnframed) {
+				t.Errorf("error %v is no ErrUnframed", err)
+			}
+			return
+		}
+		if again := append(codecs.Frame(nil, id), payload...); !bytes.Equal(b, again) {
+			t.Errorf("%x became id %d and %x", b, id, payload)
+		}
+	})
+}
+
+// Hostile bytes are an error or an event, never a panic; what is read as an
+// event is written and read as the same one.
+func FuzzUnmarshalEvent(f *testing.F) {
+	f.Add(readHex(f, "working.v1.hex"))
+	f.Add([]byte{1, 0x80})
+	f.Add([]byte{1, 0xdf, 0xff, 0xff, 0xff, 0xff})
+	f.Add([]byte{1, 0x81, 0xa1, 'm', 0xdd, 0, 0, 0x40, 0})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := codecs.UnmarshalEvent(b)
+		if err != nil {
+			return
+		}
+		first, err := codecs.MarshalEvent(nil, &e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := codecs.UnmarshalEvent(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := codecs.MarshalEvent(nil, &again)
+		if err != nil || !bytes.Equal(first, second) {
+			t.Fatalf("%x, then %x, %v", first, second, err)
+		}
+	})
+}
+
+// Hostile bytes are an error or a change, never a panic; a change whose images
+// fit its op is written again and read as the same one.
+func FuzzDecodeChange(f *testing.F) {
+	for _, name := range []string{"c", "u", "d_keyonly"} {
+		f.Add(false, readHex(f, "golden/value."+name+".avro.hex"))
+		f.Add(true, readFile(f, "golden/value."+name+".json"))
+	}
+	encoders := map[string]*codecs.ChangeEncoder{}
+	for _, format := range formats {
+		for _, vendor := range []string{"genesys", "cxone"} {
+			encoders[string(format)+vendor] = newEncoder(f, codecs.ChangeOptions{Topic: "t", Vendor: vendor, Format: format})
+		}
+	}
+	f.Add(true, []byte(`{"payload":{"op":"c","after":{"data":"\ud800\u0000"},"source":{"name":"cxone","sequence":"[\"1\",\"2\"]"}}}`))
+	f.Fuzz(func(t *testing.T, isJSON bool, b []byte) {
+		format := codecs.FormatAvro
+		if isJSON {
+			format = codecs.FormatJSON
+		}
+		c, err := codecs.DecodeChange(format, nil, b)
+		if err != nil {
+			return
+		}
+		encoder, known := encoders[string(format)+c.Key.Vendor]
+		if !known {
+			return // a vendor that we do not know
+		}
+		first, _, err := encoder.Value(&c)
+		if err != nil {
+			return // images that do not fit the op
+		}
+		again, err := codecs.DecodeChange(format, nil, first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, sanitised, err := encoder.Value(&again)
+		if err != nil || sanitised || !bytes.Equal(first, second) {
+			t.Fatalf("sanitised %t, %v:\n%q\n%q", sanitised, err, first, second)
+		}
+	})
+}
