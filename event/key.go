@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 )
 
@@ -47,7 +48,7 @@ func ParseKey(s string) (Key, error) {
 		return Key{}, fmt.Errorf("parse entity key %q: want vendor/tenant/type/id, got %d parts", s, len(parts))
 	}
 	for i, p := range parts {
-		u, err := unescape(p)
+		u, err := url.PathUnescape(p)
 		if err != nil {
 			return Key{}, fmt.Errorf("parse entity key %q: %w", s, err)
 		}
@@ -93,27 +94,4 @@ func escape(s string) string {
 
 func mustEscape(c rune) bool {
 	return c < 0x20 || c == 0x7f || c == '/' || c == '#' || c == '%'
-}
-
-func unescape(s string) (string, error) {
-	if !strings.Contains(s, "%") {
-		return s, nil
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '%' {
-			b.WriteByte(s[i])
-			continue
-		}
-		var c byte
-		if i+2 >= len(s) {
-			return "", fmt.Errorf("%q ends inside an escape", s)
-		}
-		if _, err := fmt.Sscanf(s[i+1:i+3], "%02X", &c); err != nil {
-			return "", fmt.Errorf("%q is no escape", s[i:i+3])
-		}
-		b.WriteByte(c)
-		i += 2
-	}
-	return b.String(), nil
 }
