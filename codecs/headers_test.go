@@ -1,7 +1,9 @@
 package codecs_test
 
 import (
+	"fmt"
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -95,19 +97,19 @@ func TestFate(t *testing.T) {
 		{Kind: event.FateDuplicate, Run: "1", Raw: rawPosition, IngestID: "r/0", EventID: "e-1", Reason: "same event_id", First: &first},
 		{Kind: event.FateFiltered, Raw: rawPosition, Reason: "heartbeat"},
 	}
-	var text string
+	var text strings.Builder
 	for _, f := range fates {
 		b, err := codecs.EncodeFate(f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text += string(b) + "\n"
+		fmt.Fprintf(&text, "%s\n", b)
 		got, err := codecs.DecodeFate(b)
 		if diff := cmp.Diff(f, got); err != nil || diff != "" {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
 	}
-	checkGolden(t, "fates.jsonl", text)
+	checkGolden(t, "fates.jsonl", text.String())
 
 	if _, err := codecs.EncodeFate(event.Fate{Kind: event.FateFiltered, EventID: "\xff"}); err != nil {
 		t.Errorf("odd id: %v", err)

@@ -10,7 +10,6 @@ import (
 )
 
 //go:generate go run github.com/tinylib/msgp@v1.6.5 -unexported -io=false -tests=false -o working_msgp.go
-//msgp:limit arrays:16384 maps:1024 marshal:true
 
 // workingVersion is the first byte of a working event. It changes only when
 // older readers could no longer read what newer writers write.
@@ -37,7 +36,7 @@ type workingEvent struct {
 	VersionKnown bool     `msg:"nk,omitempty"`
 	Image        []byte   `msg:"b,omitempty"`
 	Partial      bool     `msg:"p,omitempty"`
-	Metadata     []string `msg:"m,omitempty"` // name, value, name, value …, sorted by name: equal events have equal bytes
+	Metadata     []string `msg:"m,omitempty,limit=16384"` // name, value, name, value …, sorted by name: equal events have equal bytes
 	IngestID     string   `msg:"g,omitempty"`
 	Transport    string   `msg:"tr,omitempty"`
 	Format       string   `msg:"f,omitempty"`

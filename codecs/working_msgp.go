@@ -6,12 +6,6 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// Size limits for msgp deserialization
-const (
-	za184cef6limitArrays = 16384
-	za184cef6limitMaps   = 1024
-)
-
 // MarshalMsg implements msgp.Marshaler
 func (z *workingEvent) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
@@ -189,9 +183,6 @@ func (z *workingEvent) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "m"
 			o = append(o, 0xa1, 0x6d)
 			o = msgp.AppendArrayHeader(o, uint32(len(z.Metadata)))
-			if uint32(len(z.Metadata)) > za184cef6limitArrays {
-				return nil, msgp.ErrLimitExceeded
-			}
 			for za0001 := range z.Metadata {
 				o = msgp.AppendString(o, z.Metadata[za0001])
 			}
@@ -258,10 +249,6 @@ func (z *workingEvent) UnmarshalMsg(bts []byte) (o []byte, err error) {
 	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
 	if err != nil {
 		err = msgp.WrapError(err)
-		return
-	}
-	if zb0001 > za184cef6limitMaps {
-		err = msgp.ErrLimitExceeded
 		return
 	}
 	for zb0001 > 0 {
@@ -339,27 +326,11 @@ func (z *workingEvent) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "b":
-			var zb0002 uint32
-			zb0002, bts, err = msgp.ReadBytesHeader(bts)
+			z.Image, bts, err = msgp.ReadBytesBytes(bts, z.Image)
 			if err != nil {
 				err = msgp.WrapError(err, "Image")
 				return
 			}
-			if zb0002 > za184cef6limitArrays {
-				err = msgp.ErrLimitExceeded
-				return
-			}
-			if z.Image == nil || uint32(cap(z.Image)) < zb0002 {
-				z.Image = make([]byte, zb0002)
-			} else {
-				z.Image = z.Image[:zb0002]
-			}
-			if uint32(len(bts)) < zb0002 {
-				err = msgp.ErrShortBytes
-				return
-			}
-			copy(z.Image, bts[:zb0002])
-			bts = bts[zb0002:]
 		case "p":
 			z.Partial, bts, err = msgp.ReadBoolBytes(bts)
 			if err != nil {
@@ -367,20 +338,20 @@ func (z *workingEvent) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				return
 			}
 		case "m":
-			var zb0003 uint32
-			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
 			if err != nil {
 				err = msgp.WrapError(err, "Metadata")
 				return
 			}
-			if zb0003 > za184cef6limitArrays {
+			if zb0002 > 16384 {
 				err = msgp.ErrLimitExceeded
 				return
 			}
-			if cap(z.Metadata) >= int(zb0003) {
-				z.Metadata = (z.Metadata)[:zb0003]
+			if cap(z.Metadata) >= int(zb0002) {
+				z.Metadata = (z.Metadata)[:zb0002]
 			} else {
-				z.Metadata = make([]string, zb0003)
+				z.Metadata = make([]string, zb0002)
 			}
 			for za0001 := range z.Metadata {
 				z.Metadata[za0001], bts, err = msgp.ReadStringBytes(bts)

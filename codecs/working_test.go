@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -130,5 +131,22 @@ func TestUnmarshalEventRefuses(t *testing.T) {
 		if _, err := codecs.UnmarshalEvent(good[:size]); err == nil {
 			t.Errorf("decoded the first %d of %d bytes", size, len(good))
 		}
+	}
+}
+
+// The largest image that an edge lets in goes through.
+func TestWorkingEventTakesTheLargestImage(t *testing.T) {
+	const largest = 1 << 20
+	e := event.Event{ID: "e", Image: []byte(`{"a":"` + strings.Repeat("x", largest-8) + `"}`)}
+	b, err := codecs.MarshalEvent(nil, &e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := codecs.UnmarshalEvent(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got.Image) != string(e.Image) {
+		t.Errorf("got an image of %d bytes, want %d", len(got.Image), len(e.Image))
 	}
 }
