@@ -162,7 +162,7 @@ func (p *parser) own(lent jsontext.Value) []byte {
 func (p *parser) end() error {
 	_, err := p.dec.ReadToken()
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil
 	case err == nil:
 		return event.Reject(event.MalformedJSON, "more than one JSON value: send an array")
