@@ -1,0 +1,151 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"trunkline/event"
+)
+
+//go:generate go run github.com/tinylib/msgp@v1.6.5 -file=entity_row.go -io=false -tests=false -unexported
+
+// An encoded entity row is its version byte, its timers, and the MessagePack of
+// entityRow. The timers stand in front so that the store can index a row
+// without decoding it.
+const entityVersion = 1
+
+// entityRow is the stored form of [Entity]. Fields are only ever added.
+type entityRow struct {
+	Live       bool      `msg:"l"`
+	Partial    bool      `msg:"p"`
+	Image      []byte    `msg:"i"`
+	Version    int64     `msg:"v"`
+	Versioned  bool      `msg:"vk"`
+	Applied    orderRow  `msg:"a"`
+	EventType  string    `msg:"et"`
+	RawTopic   string    `msg:"rt"`
+	RawPart    int32     `msg:"rp"`
+	RawOffset  int64     `msg:"ro"`
+	RawAppend  int64     `msg:"ra"`
+	Changes    int64     `msg:"n"`
+	SequenceUs int64     `msg:"s"`
+	DeletedMs  int64     `msg:"d"`
+	HighestMs  int64     `msg:"h"`
+	Held       []heldRow `msg:"b,limit=65536"`
+}
+
+type orderRow struct {
+	TsMs      int64  `msg:"t"`
+	Version   int64  `msg:"v"`
+	Versioned bool   `msg:"vk"`
+	Op        string `msg:"o"`
+	EventID   string `msg:"e"`
+}
+
+type heldRow struct {
+	Order orderRow `msg:"o"`
+	Clock string   `msg:"c"`
+	DueMs int64    `msg:"d"`
+	Count bool     `msg:"n"`
+	Body  []byte   `msg:"b"`
+}
+
+// Encode returns the stored form. markerMs tells when a deleted row asks to be
+// dropped.
+func (r *Entity) Encode(markerMs int64) []byte {
+	row := entityRow{
+		Live: r.Live, Partial: r.Partial, Image: r.Image,
+		Version: r.Version.N, Versioned: r.Version.Known,
+		Applied: toOrderRow(r.Applied), EventType: r.EventType,
+		RawTopic: r.Raw.Topic, RawPart: r.Raw.Partition, RawOffset: r.Raw.Offset, RawAppend: r.Raw.AppendMs,
+		Changes: r.Changes, SequenceUs: r.SequenceUs, DeletedMs: r.DeletedMs, HighestMs: r.HighestMs,
+	}
+	for _, h := range r.Held {
+		row.Held = append(row.Held, heldRow{Order: toOrderRow(h.Order), Clock: h.Clock, DueMs: h.DueMs, Count: h.Count, Body: h.Body})
+	}
+	b, _ := row.MarshalMsg(r.appendTimers([]byte{entityVersion}, markerMs)) // cannot fail: plain fields
+	return b
+}
+
+// appendTimers writes the due time of every held event, and for a marker the
+// moment at which it may go.
+func (r *Entity) appendTimers(b []byte, markerMs int64) []byte {
+	var ts []Timer
+	for _, h := range r.Held {
+		ts = append(ts, Timer{h.Clock, h.DueMs})
+	}
+	if !r.Live && r.DeletedMs > 0 {
+		ts = append(ts, Timer{fmt.Sprintf("%s/%d", r.Raw.Topic, r.Raw.Partition), r.DeletedMs + markerMs + 1})
+	}
+	b = binary.AppendUvarint(b, uint64(len(ts)))
+	for _, t := range ts {
+		b = append(append(b, byte(len(t.Clock))), t.Clock...)
+		b = binary.BigEndian.AppendUint64(b, uint64(t.AtMs))
+	}
+	return b
+}
+
+// EntityTimers reads the timers of an encoded row; see [Options.Timers].
+func EntityTimers(b []byte) []Timer {
+	ts, _, err := cutTimers(b)
+	if err != nil {
+		return nil
+	}
+	return ts
+}
+
+func cutTimers(b []byte) (ts []Timer, rest []byte, err error) {
+	if len(b) < 2 || b[0] != entityVersion {
+		return nil, nil, fmt.Errorf("unknown layout, want version %d", entityVersion)
+	}
+	n, size := binary.Uvarint(b[1:])
+	if size <= 0 {
+		return nil, nil, fmt.Errorf("cut off before its timers")
+	}
+	b = b[1+size:]
+	for range n {
+		if len(b) < 1 || len(b) < 1+int(b[0])+8 {
+			return nil, nil, fmt.Errorf("cut off inside its timers")
+		}
+		l := int(b[0])
+		ts = append(ts, Timer{Clock: string(b[1 : 1+l]), AtMs: int64(binary.BigEndian.Uint64(b[1+l:]))})
+		b = b[9+l:]
+	}
+	return ts, b, nil
+}
+
+// DecodeEntity reads what [Entity.Encode] wrote.
+func DecodeEntity(b []byte) (Entity, error) {
+	_, body, err := cutTimers(b)
+	if err != nil {
+		return Entity{}, fmt.Errorf("decode entity row: %w", err)
+	}
+	var row entityRow
+	if _, err := row.UnmarshalMsg(body); err != nil {
+		return Entity{}, fmt.Errorf("decode entity row: %w", err)
+	}
+	r := Entity{
+		Live: row.Live, Partial: row.Partial,
+		Version: event.Version{N: row.Version, Known: row.Versioned},
+		Applied: row.Applied.order(), EventType: row.EventType,
+		Raw:     event.Position{Topic: row.RawTopic, Partition: row.RawPart, Offset: row.RawOffset, AppendMs: row.RawAppend},
+		Changes: row.Changes, SequenceUs: row.SequenceUs, DeletedMs: row.DeletedMs, HighestMs: row.HighestMs,
+	}
+	if row.Live {
+		r.Image = row.Image
+	}
+	for _, h := range row.Held {
+		r.Held = append(r.Held, Held{Order: h.Order.order(), Clock: h.Clock, DueMs: h.DueMs, Count: h.Count, Body: h.Body})
+	}
+	return r, nil
+}
+
+func toOrderRow(o event.Order) orderRow {
+	return orderRow{TsMs: o.TsMs, Version: o.Version.N, Versioned: o.Version.Known, Op: string(o.Op), EventID: o.EventID}
+}
+
+func (o orderRow) order() event.Order {
+	return event.Order{
+		TsMs: o.TsMs, Version: event.Version{N: o.Version, Known: o.Versioned}, Op: event.Op(o.Op), EventID: o.EventID,
+	}
+}
