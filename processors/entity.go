@@ -1,0 +1,218 @@
+package processors
+
+import (
+	"fmt"
+
+	"github.com/lovoo/goka"
+
+	"trunkline/codecs"
+	"trunkline/event"
+	"trunkline/state"
+	"trunkline/stream"
+	"trunkline/topology"
+)
+
+// Entity eats working events and keeps one row per entity: its image and the
+// events that wait for their turn. It emits, in event-time order, the change of
+// each applied event with `before` from the row; what comes too late goes to
+// late-events (I4, I5).
+//
+// Rows are keyed by entity key. Ticks release what is due by the logs' clocks.
+func Entity(c Config) *goka.GroupGraph {
+	s := &entityStage{outputs{c}}
+	return goka.DefineGroup(topology.EntityGroup,
+		goka.Input(topology.EventsTopic, asBytes, s.hold),
+		goka.Input(topology.Ticks, stream.TickCodec{}, s.release),
+		goka.Persist(asBytes),
+		goka.Output(topology.Changes, asBytes),
+		goka.Output(topology.LateEventsTopic, asBytes),
+		goka.Output(topology.FatesTopic, asBytes),
+		goka.Output(topology.DeadLettersTopic, asBytes),
+	)
+}
+
+type entityStage struct{ outputs }
+
+// hold takes one working event into its entity's reorder buffer. Marks only
+// carry a clock, which the runtime has read already.
+func (s *entityStage) hold(ctx goka.Context, msg any) {
+	r := recordOf(ctx, msg)
+	if r.headers[event.HeaderMark] != nil {
+		return
+	}
+	row := s.row(ctx)
+	var step step
+	err := pure(func() {
+		e, err := codecs.UnmarshalEvent(r.body)
+		if err != nil {
+			step.outs = []output{s.letter(&r, event.Undecodable, err)}
+			return
+		}
+		if !row.Hold(s.held(&e, r.body)) {
+			s.tell(&step, &e, event.FateDuplicate, "held")
+			return
+		}
+		step = s.advance(row, "", 0)
+	})
+	if err != nil {
+		step = stepOf(s.letter(&r, event.MapperPanic, err))
+	}
+	s.finish(ctx, step)
+}
+
+// release is called when the clock of a log has moved past a due time of the
+// row.
+func (s *entityStage) release(ctx goka.Context, msg any) {
+	tick := tickOf(ctx, msg)
+	row := s.row(ctx)
+	var step step
+	if err := pure(func() { step = s.advance(row, tick.Clock, tick.NowMs) }); err != nil {
+		ctx.Fail(fmt.Errorf("release held events: %w", err))
+	}
+	if next := &step.row; next.Forgotten(tick.NowMs, s.rules()) && len(next.Held) == 0 {
+		step.drop = true // the marker; what was released just now may have revived the row
+	}
+	s.finish(ctx, step)
+}
+
+// step is what one message does to a row: its next state and what is emitted.
+type step struct {
+	row     state.Entity
+	changed bool
+	drop    bool
+	outs    []output
+}
+
+func stepOf(outs ...output) step { return step{outs: outs} }
+
+// finish writes and emits a step; nothing before it touched goka's context but
+// to read.
+func (s *entityStage) finish(ctx goka.Context, step step) {
+	switch {
+	case step.drop:
+		ctx.Delete()
+	case step.changed:
+		ctx.SetValue(step.row.Encode(s.rules().MarkerMs))
+	}
+	send(ctx, step.outs)
+}
+
+func (s *entityStage) row(ctx goka.Context) state.Entity {
+	b, ok := ctx.Value().([]byte)
+	if !ok {
+		return state.Entity{}
+	}
+	row, err := state.DecodeEntity(b)
+	if err != nil {
+		ctx.Fail(err) // our own row: going on would forge `before`
+	}
+	return row
+}
+
+func (s *entityStage) rules() state.Rules {
+	return state.Rules{MarkerMs: s.Layout.DedupWindow.Milliseconds(), EmitUnchanged: s.EmitUnchanged}
+}
+
+func (s *entityStage) held(e *event.Event, body []byte) state.Held {
+	hold := s.ConfigHold
+	if e.Key.Interaction() {
+		hold = s.InteractionHold
+	}
+	return state.Held{
+		Order: e.Order(), Clock: e.Origin.LogSource, DueMs: e.Origin.LogMs + hold.Milliseconds(),
+		Count: e.Key.CountsChanges(), Body: body,
+	}
+}
+
+// advance applies, in order, everything that may leave the buffer.
+func (s *entityStage) advance(row state.Entity, clock string, nowMs int64) step {
+	next := step{row: row, changed: clock == ""}
+	bounds := state.Reorder{GraceMs: s.Grace.Milliseconds(), MaxHeld: maxHeld, MaxBytes: maxHeldBytes}
+	for {
+		released := next.row.Release(clock, nowMs, bounds)
+		if len(released) == 0 {
+			return next
+		}
+		next.changed = true
+		for _, h := range released {
+			s.apply(&next, h)
+		}
+	}
+}
+
+// apply makes one event a change, or tells why it is none. An outcome that
+// cannot be written leaves the row as it was.
+func (s *entityStage) apply(step *step, h state.Held) {
+	e, err := codecs.UnmarshalEvent(h.Body)
+	if err != nil {
+		panic(err) // it was decoded when it was held
+	}
+	row, outcome := step.row.Apply(&e, s.rules())
+	switch {
+	case outcome.Rejected != nil:
+		step.outs = append(step.outs, s.letterOf(&e, outcome.Rejected))
+		return
+	case outcome.Fate == event.FateLate:
+		out, err := s.late(&e, step.row.Applied, step.row.Raw)
+		if err != nil {
+			step.outs = append(step.outs, s.letterOf(&e, event.Reject(event.InvalidField, "%v", err)))
+			return
+		}
+		step.outs = append(step.outs, out)
+	case outcome.Change != nil:
+		outs, err := s.change(outcome.Change, e.Origin.IngestID)
+		if err != nil {
+			step.outs = append(step.outs, s.letterOf(&e, event.Reject(event.InvalidField, "%v", err)))
+			return
+		}
+		if rejected := tooLarge(&row, outs); rejected != nil {
+			step.outs = append(step.outs, s.letterOf(&e, rejected))
+			return
+		}
+		step.outs = append(step.outs, outs...)
+	default:
+		s.tell(step, &e, outcome.Fate, "")
+	}
+	step.row = row
+}
+
+// tooLarge refuses what no topic takes, before anything of it is emitted.
+func tooLarge(row *state.Entity, outs []output) *event.Rejected {
+	if len(row.Image) > topology.MaxBodyBytes {
+		return event.Reject(event.TooLarge, "the merged image takes %d bytes, %d are allowed", len(row.Image), topology.MaxBodyBytes)
+	}
+	for _, o := range outs {
+		if len(o.value) > topology.MaxRecordBytes {
+			return event.Reject(event.TooLarge, "the change takes %d bytes, %d are allowed", len(o.value), topology.MaxRecordBytes)
+		}
+	}
+	return nil
+}
+
+func (s *entityStage) tell(step *step, e *event.Event, kind event.FateKind, reason string) {
+	out, err := s.fate(event.Fate{
+		Kind: kind, Raw: e.Origin.Raw, IngestID: e.Origin.IngestID, EventID: e.ID, Reason: reason,
+	}, event.RecordKey(e.Key, e.ID))
+	if err != nil {
+		out = s.letterOf(e, event.Reject(event.InvalidField, "%v", err))
+	}
+	step.outs = append(step.outs, out)
+}
+
+// letter is the dead letter of a record that is no working event.
+func (s *entityStage) letter(r *record, reason event.Reason, err error) output {
+	return s.deadLetter(topology.EntityGroup, event.Reject(reason, "%v", err), r.raw, r.key, r.headers, orEmpty(r.body))
+}
+
+// letterOf is the dead letter of an event that its row refuses. The original
+// bytes stand at its raw position; the letter carries its image.
+func (s *entityStage) letterOf(e *event.Event, why *event.Rejected) output {
+	headers := goka.Headers{
+		event.HeaderIngestID:  []byte(e.Origin.IngestID),
+		event.HeaderVendor:    []byte(e.Key.Vendor),
+		event.HeaderTenant:    []byte(e.Key.Tenant),
+		event.HeaderTransport: []byte(e.Origin.Transport),
+		event.HeaderFormat:    []byte(e.Origin.Format),
+	}
+	return s.deadLetter(topology.EntityGroup, why, e.Origin.Raw, event.RecordKey(e.Key, e.ID), headers, orEmpty(e.Image))
+}
