@@ -1,0 +1,148 @@
+// Package ingest holds the edges: they authenticate what a vendor sends, split
+// it into events, find each event's key, make it durable in the raw log, and
+// only then answer (I1).
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"trunkline/topology"
+	"trunkline/vendors"
+)
+
+// Options are what an [Edge] needs. Zero values of the optional ones stand for
+// the default named beside them.
+type Options struct {
+	Log     RawLog                    // required
+	Tenants []Tenant                  // whose deliveries are accepted
+	Mappers map[string]vendors.Mapper // by vendor; one for each vendor of a tenant
+
+	// TenantReady reports whether the topics of a tenant stand. Until then its
+	// deliveries are answered 503. Default: they stand.
+	TenantReady func(vendor, tenant string) bool
+	// Ready returns the reasons why the process cannot serve, none when it can.
+	// Default: none.
+	Ready func(ctx context.Context) []string
+
+	// Budget is the time from the arrival of a whole request to its answer.
+	// Default: 800 ms, for some senders give up after one second.
+	Budget time.Duration
+	// MaxPending is the number of appends under way at once; beyond it
+	// deliveries are answered 503. Default: 1024.
+	MaxPending int
+	// MaxBody is the size in bytes of a body as sent, and of one event. Default:
+	// 1 MiB.
+	MaxBody int
+	// MaxUnpacked is the size in bytes of a gzip body unpacked. Default: 8 MiB.
+	MaxUnpacked int
+	// MaxEvents is the number of events in one array. Default: 10,000.
+	MaxEvents int
+
+	Now    func() time.Time // default: time.Now
+	NewID  func() string    // ids of requests; default: UUIDv7
+	Random func(n int) int  // from 0 to n-1, spreads retries; default: rand.IntN
+	Logger *slog.Logger     // default: none
+
+	// Answered is told of every answer and Durable of every accepted delivery,
+	// with the time from its arrival to its acknowledgement, for metrics. The
+	// vendor is empty where the path names none. Default: nobody is.
+	Answered func(vendor string, o Outcome)
+	Durable  func(vendor string, events int, took time.Duration)
+}
+
+func (o Options) withDefaults() Options {
+	if o.TenantReady == nil {
+		o.TenantReady = func(string, string) bool { return true }
+	}
+	if o.Ready == nil {
+		o.Ready = func(context.Context) []string { return nil }
+	}
+	if o.Budget == 0 {
+		o.Budget = 800 * time.Millisecond
+	}
+	if o.MaxPending == 0 {
+		o.MaxPending = 1024
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = topology.MaxBodyBytes
+	}
+	if o.MaxUnpacked == 0 {
+		o.MaxUnpacked = 8 << 20
+	}
+	if o.MaxEvents == 0 {
+		o.MaxEvents = 10_000
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.NewID == nil {
+		o.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+	}
+	if o.Random == nil {
+		o.Random = rand.IntN
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Answered == nil {
+		o.Answered = func(string, Outcome) {}
+	}
+	if o.Durable == nil {
+		o.Durable = func(string, int, time.Duration) {}
+	}
+	return o
+}
+
+// Edge receives the deliveries of vendors over HTTP.
+type Edge struct {
+	o        Options
+	senders  map[tenancy]*sender
+	byVendor map[string][]*sender
+	appender *appender
+}
+
+// NewEdge checks the options and returns an edge. Its error joins all faults.
+func NewEdge(o Options) (*Edge, error) {
+	o = o.withDefaults()
+	all, err := senders(o.Tenants)
+	if o.Log == nil {
+		err = errors.Join(err, errors.New("raw log: is missing"))
+	}
+	for name, n := range map[string]int64{
+		"budget": int64(o.Budget), "max pending": int64(o.MaxPending), "max body": int64(o.MaxBody),
+		"max unpacked": int64(o.MaxUnpacked), "max events": int64(o.MaxEvents),
+	} {
+		if n < 0 {
+			err = errors.Join(err, fmt.Errorf("%s: is %d, want more than 0", name, n))
+		}
+	}
+	byVendor := map[string][]*sender{}
+	for who, s := range all {
+		byVendor[who.vendor] = append(byVendor[who.vendor], s)
+	}
+	for vendor := range byVendor {
+		m := o.Mappers[vendor]
+		if m.Detect == nil || m.Key == nil || !slices.Contains(topology.Vendors, vendor) {
+			err = errors.Join(err, fmt.Errorf("vendor %q: is unknown or has no mapper", vendor))
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configure edge: %w", err)
+	}
+	return &Edge{
+		o: o, senders: all, byVendor: byVendor,
+		appender: &appender{log: o.Log, logger: o.Logger, slots: make(chan struct{}, o.MaxPending)},
+	}, nil
+}
+
+// Wait returns when every append has returned, also of deliveries that were
+// answered 503 meanwhile. Call it after the HTTP server has shut down.
+func (e *Edge) Wait() { e.appender.running.Wait() }

@@ -1,0 +1,89 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"trunkline/event"
+)
+
+// Record is one event on its way to a raw topic.
+type Record struct {
+	Topic   string
+	Key     string // `entity key#event_id`; the part before the first # decides the partition
+	Value   []byte // the vendor's bytes, unchanged
+	Headers []event.Header
+}
+
+// RawLog is where an edge makes events durable.
+type RawLog interface {
+	// Append writes all records or reports an error. Nil means that every one
+	// of them is acknowledged with acks=all (I1). After an error any part of
+	// them may have been written: the vendor sends them again and dedup removes
+	// what doubled. Append returns soon after ctx is done, keeps no reference to
+	// records, names no payload in its errors (I10), and is called
+	// concurrently.
+	Append(ctx context.Context, records []Record) error
+}
+
+// errOverloaded is returned while as many appends as allowed are under way.
+var errOverloaded = errors.New("append raw records: too many appends under way")
+
+// appender bounds the time and the number of appends: an answer is due in time
+// whatever the log does.
+type appender struct {
+	log     RawLog
+	logger  *slog.Logger
+	slots   chan struct{}
+	running sync.WaitGroup
+	failing atomic.Bool
+}
+
+// append returns nil only after the log acknowledged every record (I1), and
+// returns when ctx is done even if the log does not.
+func (a *appender) append(ctx context.Context, records []Record) error {
+	select {
+	case a.slots <- struct{}{}:
+	default:
+		return errOverloaded
+	}
+	acknowledged := make(chan error, 1)
+	a.running.Go(func() {
+		defer func() { <-a.slots }()
+		acknowledged <- a.appendRecovered(ctx, records)
+	})
+	var err error
+	select {
+	case err = <-acknowledged:
+	case <-ctx.Done():
+		err = fmt.Errorf("append raw records: not acknowledged: %w", ctx.Err())
+	}
+	a.tell(err)
+	return err
+}
+
+// appendRecovered keeps a panic of the log from ending the process: it happens
+// in a goroutine of its own, out of reach of the handler's recover.
+func (a *appender) appendRecovered(ctx context.Context, records []Record) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("append raw records: %s", describePanic(p))
+		}
+	}()
+	return a.log.Append(ctx, records)
+}
+
+// tell logs one line when the log stops acknowledging and one when it is back,
+// not one for each request between.
+func (a *appender) tell(err error) {
+	switch {
+	case err != nil && a.failing.CompareAndSwap(false, true):
+		a.logger.Error("raw log does not acknowledge: answering 503", "error", err)
+	case err == nil && a.failing.CompareAndSwap(true, false):
+		a.logger.Info("raw log acknowledges again")
+	}
+}
