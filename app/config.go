@@ -1,0 +1,238 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"time"
+
+	"trunkline/codecs"
+	"trunkline/ingest"
+	"trunkline/topology"
+)
+
+// Config is the configuration file: what a deployment shares. What tells one
+// process from another (role, instance, addresses, data dir) stands in
+// [Options]. The zero value of a field means its default.
+type Config struct {
+	Kafka    Kafka    `yaml:"kafka"`
+	Registry Registry `yaml:"registry"`
+
+	// Partitions is the partition count of every internal topic.
+	Partitions int32 `yaml:"partitions"`
+	// Run names the present pass over the raw log in every output.
+	Run          string        `yaml:"run"`
+	RawRetention time.Duration `yaml:"raw_retention"`
+	DedupWindow  time.Duration `yaml:"dedup_window"`
+
+	Reorder Reorder  `yaml:"reorder"`
+	Changes Changes  `yaml:"changes"`
+	Tenants []Tenant `yaml:"tenants"`
+}
+
+// Kafka is the cluster.
+type Kafka struct {
+	Brokers        []string      `yaml:"brokers"`
+	Replication    int16         `yaml:"replication"`
+	MinISR         int           `yaml:"min_isr"`
+	CommitInterval time.Duration `yaml:"commit_interval"`
+	SessionTimeout time.Duration `yaml:"session_timeout"`
+}
+
+// Registry is the schema registry.
+type Registry struct {
+	URL string `yaml:"url"`
+}
+
+// Reorder says how long events wait for earlier ones of their entity.
+type Reorder struct {
+	ConfigHold      time.Duration `yaml:"config_hold"`
+	InteractionHold time.Duration `yaml:"interaction_hold"`
+	Grace           time.Duration `yaml:"grace"`
+	ClockMargin     time.Duration `yaml:"clock_margin"`
+}
+
+// Changes says how the change topics are written.
+type Changes struct {
+	Format codecs.Format `yaml:"format"`
+	// Formats overrides the format of single topics.
+	Formats       map[string]codecs.Format `yaml:"formats,omitempty"`
+	MillisOnly    bool                     `yaml:"millis_only,omitempty"`
+	EmitUnchanged bool                     `yaml:"emit_unchanged,omitempty"`
+}
+
+// Tenant is a customer.
+type Tenant struct {
+	ID         string                 `yaml:"id"`
+	Class      topology.Class         `yaml:"class"`
+	Partitions int32                  `yaml:"partitions"` // of its bus topics
+	VendorIDs  []string               `yaml:"vendor_ids,omitempty"`
+	Vendors    map[string]Credentials `yaml:"vendors"`
+}
+
+// Credentials are what a vendor's deliveries carry; the first of a list is the
+// current one, the others are on their way out.
+type Credentials struct {
+	Tokens         []string      `yaml:"tokens,omitempty"`
+	SigningSecrets []string      `yaml:"signing_secrets,omitempty"`
+	Require        ingest.Policy `yaml:"require,omitempty"`
+}
+
+func (c Config) withDefaults() Config {
+	set(&c.Kafka.Replication, 3)
+	set(&c.Kafka.MinISR, 2)
+	set(&c.Partitions, 6)
+	set(&c.Run, "1")
+	set(&c.RawRetention, 7*24*time.Hour)
+	set(&c.DedupWindow, 48*time.Hour)
+	set(&c.Reorder.ConfigHold, 500*time.Millisecond)
+	set(&c.Reorder.InteractionHold, 100*time.Millisecond)
+	set(&c.Reorder.Grace, 500*time.Millisecond)
+	set(&c.Reorder.ClockMargin, 250*time.Millisecond)
+	set(&c.Changes.Format, codecs.FormatAvro)
+	c.Tenants = slices.Clone(c.Tenants)
+	for i := range c.Tenants {
+		set(&c.Tenants[i].Class, topology.Standard)
+		set(&c.Tenants[i].Partitions, 4)
+	}
+	return c
+}
+
+func set[T comparable](field *T, def T) {
+	var zero T
+	if *field == zero {
+		*field = def
+	}
+}
+
+// Validate joins everything that is wrong; each fault names its field and what
+// would be right.
+func (c Config) Validate() error {
+	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+	}
+	if len(c.Kafka.Brokers) == 0 {
+		wrong("kafka.brokers", "is empty; name at least one host:port")
+	}
+	for _, b := range c.Kafka.Brokers {
+		if _, _, err := net.SplitHostPort(b); err != nil {
+			wrong("kafka.brokers", "%q is no host:port", b)
+		}
+	}
+	if u, err := url.Parse(c.Registry.URL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		wrong("registry.url", "%q is no http(s) URL", c.Registry.URL)
+	}
+	for field, d := range map[string]time.Duration{
+		"raw_retention": c.RawRetention, "dedup_window": c.DedupWindow,
+		"reorder.config_hold": c.Reorder.ConfigHold, "reorder.interaction_hold": c.Reorder.InteractionHold,
+		"reorder.grace": c.Reorder.Grace, "reorder.clock_margin": c.Reorder.ClockMargin,
+		"kafka.commit_interval": c.Kafka.CommitInterval, "kafka.session_timeout": c.Kafka.SessionTimeout,
+	} {
+		if d < 0 {
+			wrong(field, "%s is negative", d)
+		}
+	}
+	if c.DedupWindow > c.RawRetention {
+		wrong("dedup_window", "%s is longer than raw_retention %s; a replay could not rebuild it", c.DedupWindow, c.RawRetention)
+	}
+	if c.Partitions < 0 {
+		wrong("partitions", "%d is negative", c.Partitions)
+	}
+	for topic, f := range c.Changes.Formats {
+		if !slices.Contains(topology.ChangeTopics(), topic) {
+			wrong("changes.formats", "%q is no change topic; they are %v", topic, topology.ChangeTopics())
+		}
+		c.checkFormat("changes.formats."+topic, f, wrong)
+	}
+	c.checkFormat("changes.format", c.Changes.Format, wrong)
+	seen := map[string]bool{}
+	for i, t := range c.Tenants {
+		field := fmt.Sprintf("tenants[%d]", i)
+		switch {
+		case t.ID == "":
+			wrong(field+".id", "is empty")
+		case !topicSafe(t.ID):
+			wrong(field+".id", "%q becomes part of topic names: use letters, digits, '.', '_' and '-', 100 at most", t.ID)
+		case seen[t.ID]:
+			wrong(field+".id", "%q is configured twice", t.ID)
+		}
+		seen[t.ID] = true
+		if t.Class != "" && t.Class != topology.Standard && t.Class != topology.HighValue {
+			wrong(field+".class", "%q is unknown; use %s or %s", t.Class, topology.Standard, topology.HighValue)
+		}
+		for v := range t.Vendors {
+			if !slices.Contains(topology.Vendors, v) {
+				wrong(field+".vendors", "%q is unknown; use %v", v, topology.Vendors)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (Config) checkFormat(field string, f codecs.Format, wrong func(field, format string, args ...any)) {
+	if f != "" && f != codecs.FormatAvro && f != codecs.FormatJSON {
+		wrong(field, "%q is unknown; use %s or %s", f, codecs.FormatAvro, codecs.FormatJSON)
+	}
+}
+
+func topicSafe(s string) bool {
+	for _, r := range s {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
+		default:
+			return false
+		}
+	}
+	return len(s) <= 100
+}
+
+// Layout is what the configuration makes of the topology.
+func (c Config) Layout() topology.Layout {
+	l := topology.Layout{
+		Partitions: c.Partitions, Replication: c.Kafka.Replication, MinISR: c.Kafka.MinISR,
+		RawRetention: c.RawRetention, DedupWindow: c.DedupWindow,
+	}
+	for _, t := range c.Tenants {
+		l.Tenants = append(l.Tenants, topology.Tenant{
+			ID: t.ID, Vendors: t.vendorNames(), Class: t.Class, Partitions: t.Partitions,
+		})
+	}
+	return l
+}
+
+func (t Tenant) vendorNames() []string {
+	var names []string
+	for _, v := range topology.Vendors {
+		if _, ok := t.Vendors[v]; ok {
+			names = append(names, v)
+		}
+	}
+	return names
+}
+
+// edge is the tenant as the edge sees it.
+func (t Tenant) edge() ingest.Tenant {
+	it := ingest.Tenant{ID: t.ID, Vendors: t.vendorNames(), VendorIDs: t.VendorIDs, Auth: ingest.Auth{}}
+	for v, c := range t.Vendors {
+		creds := ingest.Credentials{Require: c.Require}
+		for _, token := range c.Tokens {
+			creds.Tokens = append(creds.Tokens, ingest.Secret(token))
+		}
+		for i, secret := range c.SigningSecrets {
+			creds.Keys = append(creds.Keys, ingest.SigningKey{ID: fmt.Sprintf("%s-%d", t.ID, i+1), Secret: ingest.Secret(secret)})
+		}
+		it.Auth[v] = creds
+	}
+	return it
+}
+
+// format is how a change topic is written.
+func (c Changes) format(topic string) codecs.Format {
+	if f, ok := c.Formats[topic]; ok {
+		return f
+	}
+	return c.Format
+}

@@ -1,0 +1,84 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"trunkline/codecs"
+	"trunkline/processors"
+	"trunkline/stream"
+	"trunkline/topology"
+	"trunkline/vendors"
+	"trunkline/vendors/cxone"
+	"trunkline/vendors/genesys"
+)
+
+// mappers are the vendors that Trunkline knows.
+var mappers = map[string]vendors.Mapper{
+	topology.Genesys: genesys.Mapper(),
+	topology.CXone:   cxone.Mapper(),
+}
+
+// stages runs the topology's groups.
+var stages = component{"stages", func(a *App) (func(context.Context) error, error) {
+	cfg, err := StageConfig(a.cfg, a.schemas)
+	if err != nil {
+		return nil, err
+	}
+	var group []*stream.Processor
+	for _, opts := range processors.Stages(cfg) {
+		p, err := stream.NewProcessor(streamConfig(a.cfg, a.opts), opts)
+		if err != nil {
+			return nil, err
+		}
+		group = append(group, p)
+	}
+	a.check("stages", func() error {
+		for _, p := range group {
+			if err := p.Ready(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return func(ctx context.Context) error {
+		run, ctx := errgroup.WithContext(ctx)
+		for _, p := range group {
+			run.Go(func() error { return p.Run(ctx) })
+		}
+		return run.Wait()
+	}, nil
+}}
+
+// StageConfig is what the configuration makes of the stages. Without schemas the
+// graphs can be drawn but write no Avro that a registry knows.
+func StageConfig(c Config, s *Schemas) (processors.Config, error) {
+	canonical, err := codecs.NewCanonicalCodec()
+	if err != nil {
+		return processors.Config{}, fmt.Errorf("build the canonical codec: %w", err)
+	}
+	if s == nil {
+		s = &Schemas{}
+	}
+	p := processors.Config{
+		Layout: c.Layout(), Mappers: mappers, Canonical: canonical, SchemaIDs: s.Canonical,
+		Changes: map[string]*codecs.ChangeEncoder{}, Run: c.Run,
+		ConfigHold: c.Reorder.ConfigHold, InteractionHold: c.Reorder.InteractionHold,
+		Grace: c.Reorder.Grace, ClockMargin: c.Reorder.ClockMargin, EmitUnchanged: c.Changes.EmitUnchanged,
+		Now: time.Now,
+	}
+	for _, vendor := range topology.Vendors {
+		for _, topic := range topology.ChangeTopicsOf(vendor) {
+			p.Changes[topic], err = codecs.NewChangeEncoder(codecs.ChangeOptions{
+				Topic: topic, Vendor: vendor, Format: c.Changes.format(topic), IDs: s.Changes[topic], MillisOnly: c.Changes.MillisOnly,
+			})
+			if err != nil {
+				return processors.Config{}, fmt.Errorf("build the encoder of %s: %w", topic, err)
+			}
+		}
+	}
+	return p, p.Validate()
+}

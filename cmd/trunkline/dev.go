@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"trunkline/app"
+	"trunkline/embedded"
+)
+
+// devOptions are the flags of `trunkline dev`.
+type devOptions struct {
+	app.Options
+	kafkaListen    string
+	registryListen string
+	kafka          string // real brokers instead of the embedded one
+	registry       string
+	only           string
+	fresh          bool
+	simulate       bool
+	events         int
+	seed           int64
+	rate           float64
+	exit           bool
+	json           bool
+	verbose        bool
+}
+
+func devCommand() *cobra.Command {
+	var o devOptions
+	c := &cobra.Command{
+		Use:   "dev",
+		Short: "Run everything in one process, with simulated vendors",
+		Long: "Run broker, schema registry, edge, stages, view API and two vendor simulators in one process.\n" +
+			"What it holds survives Ctrl-C and SIGKILL in --data-dir; --fresh starts over.\n" +
+			"With --events N --exit it is a self-test: N events go through the real edge, the pipeline drains,\n" +
+			"and the exit code says whether the ledger balances.",
+		Example: "  trunkline dev\n  trunkline dev --events 20000 --exit --fresh\n  trunkline dev --only broker",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return usageError{err}
+			}
+			o.Logger = logger(c.ErrOrStderr(), o.verbose)
+			return dev(c.Context(), o, c.OutOrStdout())
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.DataDir, "data-dir", ".trunkline", "folder of all state")
+	f.BoolVar(&o.fresh, "fresh", false, "empty the data dir first")
+	addressFlags(c, &o.Options)
+	f.StringVar(&o.kafkaListen, "kafka-listen", "127.0.0.1:9092", "address of the embedded broker; port 0 takes a free one")
+	f.StringVar(&o.registryListen, "registry-listen", "127.0.0.1:8085", "address of the embedded registry; port 0 takes a free one")
+	f.StringVar(&o.kafka, "kafka", "", "brokers of a real cluster (host:port,…) instead of the embedded one")
+	f.StringVar(&o.registry, "registry", "", "URL of a real schema registry instead of the embedded one")
+	f.StringVar(&o.only, "only", "", "run just this: broker (and registry)")
+	f.BoolVar(&o.simulate, "simulate", true, "send simulated traffic")
+	f.IntVar(&o.events, "events", 0, "how many events to simulate; 0 goes on for ever")
+	f.Int64Var(&o.seed, "seed", 0, "seed of the simulated traffic; 0 takes the clock")
+	f.Float64Var(&o.rate, "rate", 0, "simulated events per second; 0 is 20, or as fast as possible with --events")
+	f.BoolVar(&o.exit, "exit", false, "after --events events, print the ledger and exit with its verdict")
+	f.BoolVar(&o.json, "json", false, "print addresses and ledger as JSON, one object a line")
+	f.BoolVar(&o.verbose, "verbose", false, "log everything")
+	return c
+}
+
+func (o devOptions) check() error {
+	var errs []error
+	if o.only != "" && o.only != "broker" {
+		errs = append(errs, fmt.Errorf("only: %q is unknown; use broker", o.only))
+	}
+	if o.exit && (o.events <= 0 || !o.simulate || o.only != "") {
+		errs = append(errs, errors.New("exit: needs --events N and simulated traffic"))
+	}
+	if o.events < 0 || o.rate < 0 {
+		errs = append(errs, errors.New("events, rate: want no negative number"))
+	}
+	if (o.kafka == "") != (o.registry == "") {
+		errs = append(errs, errors.New("kafka, registry: give both or neither; ids of one registry mean nothing to another"))
+	}
+	if o.only != "" && o.kafka != "" {
+		errs = append(errs, errors.New("only: there is no embedded broker with --kafka"))
+	}
+	return errors.Join(errs...)
+}
+
+// dev runs until ctx ends or, with --exit, until the self-test is over.
+func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
+	release, err := app.LockDataDir(o.DataDir, "trunkline dev")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	if o.fresh {
+		if err := app.EmptyDataDir(o.DataDir); err != nil {
+			return err
+		}
+	}
+	infra, err := startInfrastructure(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, infra.stop()) }()
+	file := filepath.Join(o.DataDir, "trunkline.yaml")
+	if err := app.WriteConfig(file, infra.config); err != nil {
+		return err
+	}
+	if o.only != "" {
+		if _, err := app.SetUp(ctx, infra.config); err != nil {
+			return environmentError{err}
+		}
+		announce(out, o, infra, nil, file)
+		<-ctx.Done()
+		return nil
+	}
+	return serveDev(ctx, o, infra, file, out)
+}
+
+// serveDev runs the application and its traffic.
+func serveDev(ctx context.Context, o devOptions, infra *infrastructure, file string, out io.Writer) (err error) {
+	o.Role, o.Instance = app.RoleAll, "dev"
+	a, err := app.New(infra.config, o.Options)
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(running) }()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-ended)
+	}()
+	if err := untilReady(ctx, a, ended); err != nil || ctx.Err() != nil {
+		return err
+	}
+	announce(out, o, infra, a, file)
+
+	status := newStatus(infra.config, o, out)
+	following, unfollow := context.WithCancel(ctx)
+	defer unfollow()
+	go status.follow(following)
+	if !o.simulate {
+		<-ctx.Done()
+		return nil
+	}
+	traffic := make(chan error, 1)
+	go func() { traffic <- simulate(ctx, o, a) }()
+	select {
+	case err := <-ended:
+		ended <- nil
+		return err
+	case err := <-traffic:
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	if !o.exit {
+		<-ctx.Done()
+		return nil
+	}
+	return selfTest(ctx, infra.config, status, o, out)
+}
+
+// untilReady waits until the application can do its work.
+func untilReady(ctx context.Context, a *app.App, ended chan error) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for a.Ready() != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-ended:
+			ended <- nil
+			return environmentError{err}
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// selfTest waits until every raw record has its fate and prints the ledger.
+func selfTest(ctx context.Context, c app.Config, status *status, o devOptions, out io.Writer) error {
+	if err := status.drained(ctx); err != nil {
+		return err
+	}
+	report, err := app.Balance(ctx, c)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		err = json.NewEncoder(out).Encode(map[string]any{"ledger": report})
+	} else {
+		err = report.WriteText(out)
+	}
+	if err == nil && !report.OK {
+		err = errQuiet
+	}
+	return err
+}
+
+// infrastructure is what the application talks to: embedded, or real.
+type infrastructure struct {
+	config   app.Config
+	broker   *embedded.Broker
+	registry *embedded.Registry
+}
+
+func startInfrastructure(o devOptions) (*infrastructure, error) {
+	if o.kafka != "" {
+		return &infrastructure{config: app.DevConfig(strings.Split(o.kafka, ","), o.registry, 3)}, nil
+	}
+	i := &infrastructure{}
+	var err error
+	i.broker, err = embedded.StartBroker(embedded.BrokerConfig{
+		Addr: o.kafkaListen, DataDir: filepath.Join(o.DataDir, "kafka"), Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, &app.AddrError{Flag: "kafka-listen", Addr: o.kafkaListen, Err: err}
+	}
+	i.registry, err = embedded.StartRegistry(context.Background(), embedded.RegistryConfig{Addr: o.registryListen, Kafka: i.broker.Addr()})
+	if err != nil {
+		return nil, errors.Join(&app.AddrError{Flag: "registry-listen", Addr: o.registryListen, Err: err}, i.stop())
+	}
+	i.config = app.DevConfig([]string{i.broker.Addr()}, i.registry.URL(), 1)
+	return i, nil
+}
+
+func (i *infrastructure) stop() error {
+	var errs []error
+	if i.registry != nil {
+		errs = append(errs, i.registry.Close())
+	}
+	if i.broker != nil {
+		errs = append(errs, i.broker.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// announce prints where everything is and what to try.
+func announce(out io.Writer, o devOptions, i *infrastructure, a *app.App, file string) {
+	addrs := map[string]string{
+		"kafka": strings.Join(i.config.Kafka.Brokers, ","), "registry": i.config.Registry.URL, "config": file,
+	}
+	if a != nil {
+		for _, flag := range []string{"edge", "view", "metrics"} {
+			addrs[flag] = "http://" + a.Addr(flag)
+		}
+	}
+	if o.json {
+		_ = json.NewEncoder(out).Encode(addrs)
+		return
+	}
+	for _, name := range []string{"edge", "view", "metrics", "kafka", "registry", "config"} {
+		if addrs[name] != "" {
+			fmt.Fprintf(out, "%-9s %s\n", name, addrs[name])
+		}
+	}
+	if a == nil {
+		fmt.Fprintf(out, "\nJoin it:\n  %s run --config %s --role all --instance p1 --data-dir /tmp/p1\n", os.Args[0], file)
+		return
+	}
+	fmt.Fprintf(out, `
+Try:
+  %s tail changes --follow --config %s
+  curl -sS -H 'Authorization: Bearer %s' -H 'Content-Type: application/json' \
+    -d '{"id":"try-1","resourceType":"user","eventType":"created","resourceId":"u-1","ts_ms":%d,"data":{"id":"u-1","name":"Ann"}}' \
+    %s/v1/ingest/genesys/%s/events
+  curl -sS %s/v1/genesys/%s/resources/user/u-1
+
+Ctrl-C drains and stops; what is there stays in %s.
+`, os.Args[0], file, app.DevToken, time.Now().UnixMilli(), addrs["edge"], app.DevTenant, addrs["view"], app.DevTenant, o.DataDir)
+}
