@@ -1,0 +1,98 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# An older Go says so instead of fetching a newer one unasked; GOTOOLCHAIN=auto
+# lets it.
+export GOTOOLCHAIN ?= local
+
+LINT_VERSION := v2.12.2
+LINT := .tools/golangci-lint-$(LINT_VERSION)
+
+ARGS ?=
+PKG ?= ./...
+FUZZTIME ?= 30s
+
+##@ Run
+
+.PHONY: run
+run: build ## the whole pipeline with simulated vendors; ARGS='--fresh' passes flags on, Ctrl-C drains and stops
+	@exec bin/trunkline dev $(ARGS)
+
+.PHONY: dev
+dev: run ## the same as run
+
+.PHONY: build
+build: go ## bin/trunkline
+	@go build -o bin/ ./cmd/trunkline
+
+##@ Check
+
+.PHONY: test
+test: go ## unit tests and the integration suite on the embedded broker; PKG=./state for one package
+	@mkdir -p bin
+	@go test -count=1 -timeout 20m -v $(PKG) | tee bin/test.log | awk -f .ci/report.awk
+
+.PHONY: race
+race: go ## the same tests under the race detector
+	@go test -race -count=1 -timeout 30m $(PKG)
+
+.PHONY: selftest
+selftest: build ## 20,000 simulated events through the real edge; fails unless the ledger balances
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	bin/trunkline dev --events 20000 --exit --data-dir "$$dir" \
+		--edge 127.0.0.1:0 --view 127.0.0.1:0 --metrics 127.0.0.1:0 \
+		--kafka-listen 127.0.0.1:0 --registry-listen 127.0.0.1:0 $(ARGS)
+
+.PHONY: lint
+lint: go $(LINT) ## format, vet and the other rules of .golangci.yml
+	@$(LINT) run
+
+.PHONY: fuzz
+fuzz: go ## every fuzz target for FUZZTIME (30s)
+	@grep -rHo --include='*_test.go' '^func Fuzz[[:alnum:]_]*' . | sort | while IFS=: read -r file func; do \
+		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null; \
+	done
+
+.PHONY: bench
+bench: go ## every benchmark
+	@go test -run '^$$' -bench . -benchmem $(PKG)
+
+.PHONY: ci
+ci: ## what is run on every push
+	@bash .ci/run
+
+##@ Edit
+
+.PHONY: fmt
+fmt: $(LINT) ## format the code
+	@$(LINT) fmt
+
+.PHONY: golden
+golden: go ## write the golden files anew; look at the difference before you commit it
+	@go test -count=1 $$(grep -rl --include='*_test.go' 'flag\.Bool("update"' . | xargs -n1 dirname | sort -u) -update
+
+.PHONY: clean
+clean: ## remove bin and .tools; what `make run` keeps in .trunkline stays
+	@rm -rf bin .tools
+
+$(LINT): | go
+	@echo 'install golangci-lint $(LINT_VERSION) into .tools (once, some minutes)' >&2
+	@GOBIN='$(CURDIR)/.tools' go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	@mv .tools/golangci-lint $@
+
+# One line for who has no Go, or one that is too old.
+GO_NEEDED := $(shell awk '$$1 == "go" { print $$2 }' go.mod)
+GO_FOUND = $(shell GOTOOLCHAIN=$(GOTOOLCHAIN) go version 2>/dev/null | grep -Eo '[0-9]+(\.[0-9]+)+' | head -n 1)
+GO_OLDEST = $(shell printf '%s\n' $(GO_NEEDED) $(GO_FOUND) | sort -V | head -n 1)
+
+.PHONY: go
+go:
+	@$(if $(GO_FOUND),,$(error Go $(GO_NEEDED) or newer is needed, and there is no go on the PATH)):
+	@$(if $(filter $(GO_NEEDED),$(GO_OLDEST)),,$(error Go $(GO_NEEDED) or newer is needed, this is $(GO_FOUND); \
+		install a newer one, or let Go fetch it: make $(or $(MAKECMDGOALS),help) GOTOOLCHAIN=auto)):
+
+.PHONY: help
+help:
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
