@@ -9,6 +9,8 @@ export GOTOOLCHAIN ?= local
 
 LINT_VERSION := v2.12.2
 LINT := .tools/golangci-lint-$(LINT_VERSION)
+# A shared cache would name the files of another checkout, which no rule knows.
+export GOLANGCI_LINT_CACHE := $(CURDIR)/.tools/cache
 
 ARGS ?=
 PKG ?= ./...
