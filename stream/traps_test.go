@@ -179,29 +179,6 @@ func TestSessionsFollowEachOther(t *testing.T) {
 	})
 }
 
-// Trap 7: a stage that panics is rebuilt; the record that it panicked on counts
-// once when it behaves again, and so do its neighbours.
-//
-// Seen failing with commit in place of abort after a stage error.
-func TestPanickingStageIsRebuilt(t *testing.T) {
-	cfg := config(t, startBroker(t).Addr(), "p1")
-	createCounterTopics(t, cfg)
-	in := newInput(t, cfg)
-	var panics atomic.Int32
-	start(t, cfg, options(countGraphWith(func(ctx goka.Context, msg any) {
-		count(ctx, msg)
-		if msg == "3" && panics.Add(1) <= 2 {
-			panic("poison")
-		}
-	})))
-	in.append(t, 200)
-	in.counted(t)
-	in.verify(t, cfg)
-	if panics.Load() <= 2 {
-		t.Error("the stage did not panic")
-	}
-}
-
 // Trap 9: a log's end for readers of committed records is neither a marker nor an
 // aborted record, and it is unknown while a transaction is open.
 //
@@ -433,29 +410,6 @@ func deleteAll(t *testing.T, cfg Config) {
 	}
 	// A static member leaves with its session time-out.
 	until(t, "the group is gone", func() bool { return admin.DeleteConsumerGroup(string(counter)) == nil })
-}
-
-// I2, I8: instances that come and go under load move partitions to and fro; each
-// record is counted once and in order.
-//
-// Seen failing with the gate left open at a boundary, and with the last commit of
-// Cleanup before the stage's own.
-func TestInstancesComeAndGo(t *testing.T) {
-	cfg := config(t, startBroker(t).Addr(), "p1")
-	createCounterTopics(t, cfg)
-	in := newInput(t, cfg)
-	stay := start(t, cfg, options(countGraph()))
-	stop := in.feed(t)
-	for i := range 3 {
-		other := config(t, cfg.Brokers[0], "q"+strconv.Itoa(i))
-		guest := start(t, other, options(countGraph()))
-		until(t, "the guest works", func() bool { return len(guest.Assigned()) > 0 && len(stay.Assigned()) > 0 })
-		guest.stop(t)
-	}
-	stop()
-	in.counted(t)
-	stay.stop(t)
-	in.verify(t, cfg)
 }
 
 // A boundary waits for what is in flight and lets nothing in; the end of the
