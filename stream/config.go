@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -129,18 +128,16 @@ func (c Config) producer(clientID string) *sarama.Config {
 	return s
 }
 
-// transactional returns the configuration of a transactional producer. resends
-// counts the requests that had to be sent again: sarama asks for the back-off
-// before each.
-func (c Config) transactional(clientID, id string, resends *atomic.Int64) *sarama.Config {
+// transactional returns the configuration of a transactional producer. sarama
+// asks retry for the back-off before it sends records again, and resend before it
+// repeats a request of the transaction.
+func (c Config) transactional(clientID, id string, retry, resend func(retries, limit int) time.Duration) *sarama.Config {
 	s := c.producer(clientID)
 	s.Producer.Transaction.ID = id
 	s.Producer.Transaction.Timeout = transactionTimeout
 	s.Producer.Transaction.Retry.Max = transactionRetries
-	s.Producer.Transaction.Retry.BackoffFunc = func(retries, limit int) time.Duration {
-		resends.Add(1)
-		return backoff(retries, limit)
-	}
+	s.Producer.Transaction.Retry.BackoffFunc = resend
+	s.Producer.Retry.BackoffFunc = retry
 	return s
 }
 

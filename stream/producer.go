@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/lovoo/goka"
@@ -39,8 +40,10 @@ func (tp topicPartition) String() string { return tp.topic + "/" + strconv.Itoa(
 type producer struct {
 	client  sarama.Client
 	async   sarama.AsyncProducer
-	resends *atomic.Int64
 	drained sync.WaitGroup
+
+	resends atomic.Int64 // requests of transactions that went out again
+	givenUp atomic.Bool  // whoever closes the producer does not wait for retries
 
 	mu        sync.Mutex
 	settled   sync.Cond
@@ -52,10 +55,10 @@ type producer struct {
 }
 
 func newProducer(cfg Config, id string) (*producer, error) {
-	p := &producer{resends: new(atomic.Int64), written: map[topicPartition]int64{}}
+	p := &producer{written: map[topicPartition]int64{}}
 	p.settled.L = &p.mu
 	var err error
-	if p.client, err = sarama.NewClient(cfg.Brokers, cfg.transactional(id, id, p.resends)); err != nil {
+	if p.client, err = sarama.NewClient(cfg.Brokers, cfg.transactional(id, id, p.retry, p.resend)); err != nil {
 		return nil, fmt.Errorf("connect the producer: %w", err)
 	}
 	if p.async, err = sarama.NewAsyncProducerFromClient(p.client); err != nil {
@@ -64,6 +67,24 @@ func newProducer(cfg Config, id string) (*producer, error) {
 	p.drained.Go(p.confirm)
 	p.drained.Go(p.fail)
 	return p, nil
+}
+
+// retry is the back-off before records are sent again; flush looks whether that can
+// still help.
+func (p *producer) retry(retries, limit int) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settled.Broadcast()
+	return backoff(retries, limit)
+}
+
+// resend is the back-off before a request of the transaction is sent again.
+func (p *producer) resend(retries, limit int) time.Duration {
+	p.resends.Add(1)
+	if p.givenUp.Load() {
+		return 0
+	}
+	return backoff(retries, limit)
 }
 
 func (p *producer) confirm() {
@@ -102,6 +123,10 @@ func (p *producer) sentAny() bool {
 	return p.sent > 0
 }
 
+// errDoomed is why records are not waited for: the coordinator refused the
+// transaction, and sarama goes on to send its records without end.
+var errDoomed = errors.New("the coordinator refused the transaction")
+
 // flush waits until the broker has answered for every record and returns the
 // first failure: a transaction with a hole must not commit.
 func (p *producer) flush(ctx context.Context) error {
@@ -116,6 +141,9 @@ func (p *producer) flush(ctx context.Context) error {
 	for p.confirmed < p.sent {
 		if ctx.Err() != nil {
 			return fmt.Errorf("wait for %d of %d records: %w", p.sent-p.confirmed, p.sent, ctx.Err())
+		}
+		if p.async.TxnStatus()&sarama.ProducerTxnFlagInError != 0 {
+			return errDoomed
 		}
 		p.settled.Wait()
 	}
@@ -197,10 +225,12 @@ func (p *producer) abort() error {
 }
 
 // close ends the producer. Records that still wait for an answer are given up:
-// without connections nothing is resent, so that a dead broker cannot hold the
-// process.
+// without connections nothing is resent, and what retries still do so runs dry at
+// once, so that neither a dead broker nor a half begun transaction holds the
+// process. (With the usual back-off it was 30 s per abort.)
 func (p *producer) close() error {
 	if p.unsettled() {
+		p.givenUp.Store(true)
 		err := p.client.Close()
 		p.async.AsyncClose()
 		p.drained.Wait()

@@ -120,7 +120,7 @@ func TestSilenceIsToldOnce(t *testing.T) {
 // Seen failing with RequiredAcks taken out, and with OffsetOldest taken out.
 func TestConfigurationLeavesNothingToChance(t *testing.T) {
 	cfg := config(t, "127.0.0.1:1", "p1").withDefaults()
-	s := cfg.transactional("c", "id", new(atomic.Int64))
+	s := cfg.transactional("c", "id", backoff, backoff)
 	if err := s.Validate(); err != nil {
 		t.Fatal(err)
 	}
