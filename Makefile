@@ -12,6 +12,10 @@ LINT := .tools/golangci-lint-$(LINT_VERSION)
 # A shared cache would name the files of another checkout, which no rule knows.
 export GOLANGCI_LINT_CACHE := $(CURDIR)/.tools/cache
 
+# The brokers of test-real; the version stands in the pom too.
+KAFKA := .tools/kafka-4.3.1
+KAFKA_POM := integration/harness/kafka/pom.xml
+
 ARGS ?=
 PKG ?= ./...
 FUZZTIME ?= 30s
@@ -35,6 +39,25 @@ build: go ## bin/trunkline
 test: go ## unit tests and the integration suite on the embedded broker; PKG=./state for one package
 	@mkdir -p bin
 	@go test -count=1 -timeout 20m -v $(PKG) | tee bin/test.log | awk -f .ci/report.awk
+
+.PHONY: test-real
+test-real: go kafka ## the integration suite on three real Kafka brokers; needs Java 17 and Maven
+	@mkdir -p bin
+	@TRUNKLINE_TEST_KAFKA=real go test -count=1 -timeout 30m -v $(REAL_ARGS) ./integration/... \
+		| tee bin/test-real.log | awk -v real=1 -f .ci/report.awk
+
+.PHONY: kafka
+kafka: ## the jars of the real brokers, into .tools, once
+	@for tool in java mvn; do \
+		$$tool -version >/dev/null 2>&1 || { echo "NOT RUN on real Kafka: there is no $$tool on the PATH; install Java 17 and Maven" >&2; exit 3; }; \
+	done
+	@$(MAKE) $(KAFKA)
+
+$(KAFKA): $(KAFKA_POM)
+	@echo 'fetch Kafka into $(KAFKA) (once)' >&2
+	@rm -rf $@ $@.part
+	@mvn -q -B -Dstyle.color=never -f $(KAFKA_POM) dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory='$(CURDIR)/$@.part'
+	@touch $@.part && mv $@.part $@
 
 .PHONY: race
 race: go ## the same tests under the race detector; says what it leaves out
