@@ -23,7 +23,7 @@
 END {
 	printf "%s", kept
 	print "\nNot run here:"
-	print "  real Kafka brokers and registry: this suite runs on the embedded ones"
+	if (!real) print "  real Kafka brokers: make test-real"
 	print "  race detector: many times slower; make race"
 	print "  fuzzing beyond its seeds: make fuzz"
 	for (i = 1; i <= skips; i++) print "  " skipped[i]

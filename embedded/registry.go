@@ -15,8 +15,8 @@ type RegistryConfig struct {
 	// Addr is the host:port to listen on; port 0 takes a free one.
 	Addr string
 
-	// Kafka is the host:port of the broker.
-	Kafka string
+	// Kafka are the brokers, host:port each.
+	Kafka []string
 }
 
 // Registry is a schema registry over HTTP with the API of Confluent's, for Avro

@@ -47,9 +47,9 @@ type configValue struct {
 // schemaLog reads and writes the topic.
 type schemaLog struct{ client *kgo.Client }
 
-func openSchemaLog(ctx context.Context, kafka string) (*schemaLog, error) {
+func openSchemaLog(ctx context.Context, brokers []string) (*schemaLog, error) {
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(kafka),
+		kgo.SeedBrokers(brokers...),
 		kgo.ClientID("trunkline-registry"),
 		kgo.DefaultProduceTopic(schemaTopic),
 		kgo.ProducerLinger(0),

@@ -16,7 +16,7 @@ import (
 
 func startTestRegistry(t *testing.T, b *Broker) (*Registry, *sr.Client) {
 	t.Helper()
-	r, err := StartRegistry(testContext(t), RegistryConfig{Addr: "127.0.0.1:0", Kafka: b.Addr()})
+	r, err := StartRegistry(testContext(t), RegistryConfig{Addr: "127.0.0.1:0", Kafka: []string{b.Addr()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestRegistryWithoutBroker(t *testing.T) {
 	if _, err := s.versions("s"); err == nil {
 		t.Error("got a version of what was not written")
 	}
-	if _, err := StartRegistry(t.Context(), RegistryConfig{Addr: b.Addr(), Kafka: b.Addr()}); !errors.Is(err, syscall.EADDRINUSE) {
+	if _, err := StartRegistry(t.Context(), RegistryConfig{Addr: b.Addr(), Kafka: []string{b.Addr()}}); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got %v on a port in use, want address in use", err)
 	}
 }

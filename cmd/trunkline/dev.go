@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,6 +36,12 @@ type devOptions struct {
 	verbose        bool
 }
 
+// What --only runs.
+const (
+	onlyBroker   = "broker"
+	onlyRegistry = "registry"
+)
+
 func devCommand() *cobra.Command {
 	var o devOptions
 	c := &cobra.Command{
@@ -44,8 +51,9 @@ func devCommand() *cobra.Command {
 			"What it holds survives Ctrl-C and SIGKILL in --data-dir; --fresh starts over.\n" +
 			"With --events N --exit it is a self-test: N events go through the real edge, the pipeline drains,\n" +
 			"and the exit code says whether the ledger balances.",
-		Example: "  trunkline dev\n  trunkline dev --events 20000 --exit --fresh\n  trunkline dev --only broker",
-		Args:    exactly(0),
+		Example: "  trunkline dev\n  trunkline dev --events 20000 --exit --fresh\n  trunkline dev --only broker\n" +
+			"  trunkline dev --only registry --kafka broker1:9092",
+		Args: exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return usageError{err}
@@ -62,7 +70,7 @@ func devCommand() *cobra.Command {
 	f.StringVar(&o.registryListen, "registry-listen", "127.0.0.1:8085", "address of the embedded registry; port 0 takes a free one")
 	f.StringVar(&o.kafka, "kafka", "", "brokers of a real cluster (host:port,…) instead of the embedded one")
 	f.StringVar(&o.registry, "registry", "", "URL of a real schema registry instead of the embedded one")
-	f.StringVar(&o.only, "only", "", "run just this: broker (and registry)")
+	f.StringVar(&o.only, "only", "", "run just this: broker (and registry), or registry (with --kafka)")
 	f.BoolVar(&o.simulate, "simulate", true, "send simulated traffic")
 	f.IntVar(&o.events, "events", 0, "how many events to simulate; 0 goes on for ever")
 	f.Int64Var(&o.seed, "seed", 0, "seed of the simulated traffic; 0 takes the clock")
@@ -75,8 +83,10 @@ func devCommand() *cobra.Command {
 
 func (o devOptions) check() error {
 	var errs []error
-	if o.only != "" && o.only != "broker" {
-		errs = append(errs, fmt.Errorf("only: %q is unknown; use broker", o.only))
+	switch o.only {
+	case "", onlyBroker, onlyRegistry:
+	default:
+		errs = append(errs, fmt.Errorf("only: %q is unknown; use %s or %s", o.only, onlyBroker, onlyRegistry))
 	}
 	if o.exit && (o.events <= 0 || !o.simulate || o.only != "") {
 		errs = append(errs, errors.New("exit: needs --events N and simulated traffic"))
@@ -84,10 +94,14 @@ func (o devOptions) check() error {
 	if o.events < 0 || o.rate < 0 {
 		errs = append(errs, errors.New("events, rate: want no negative number"))
 	}
-	if (o.kafka == "") != (o.registry == "") {
+	if o.only == onlyRegistry {
+		if o.kafka == "" || o.registry != "" {
+			errs = append(errs, errors.New("only: the registry alone needs --kafka, and no other --registry"))
+		}
+	} else if (o.kafka == "") != (o.registry == "") {
 		errs = append(errs, errors.New("kafka, registry: give both or neither; ids of one registry mean nothing to another"))
 	}
-	if o.only != "" && o.kafka != "" {
+	if o.only == onlyBroker && o.kafka != "" {
 		errs = append(errs, errors.New("only: there is no embedded broker with --kafka"))
 	}
 	return errors.Join(errs...)
@@ -215,23 +229,42 @@ type infrastructure struct {
 }
 
 func startInfrastructure(o devOptions) (*infrastructure, error) {
-	if o.kafka != "" {
-		return &infrastructure{config: app.DevConfig(strings.Split(o.kafka, ","), o.registry, 3)}, nil
-	}
 	i := &infrastructure{}
-	var err error
-	i.broker, err = embedded.StartBroker(embedded.BrokerConfig{
-		Addr: o.kafkaListen, DataDir: filepath.Join(o.DataDir, "kafka"), Logger: o.Logger,
-	})
-	if err != nil {
-		return nil, &app.AddrError{Flag: "kafka-listen", Addr: o.kafkaListen, Err: err}
+	brokers, replication := strings.Split(o.kafka, ","), int16(3)
+	if o.kafka == "" {
+		var err error
+		i.broker, err = embedded.StartBroker(embedded.BrokerConfig{
+			Addr: o.kafkaListen, DataDir: filepath.Join(o.DataDir, "kafka"), Logger: o.Logger,
+		})
+		if err != nil {
+			return nil, &app.AddrError{Flag: "kafka-listen", Addr: o.kafkaListen, Err: err}
+		}
+		brokers, replication = []string{i.broker.Addr()}, 1
 	}
-	i.registry, err = embedded.StartRegistry(context.Background(), embedded.RegistryConfig{Addr: o.registryListen, Kafka: i.broker.Addr()})
-	if err != nil {
-		return nil, errors.Join(&app.AddrError{Flag: "registry-listen", Addr: o.registryListen, Err: err}, i.stop())
+	if o.registry == "" {
+		var err error
+		if i.registry, err = startRegistry(o.registryListen, brokers); err != nil {
+			return nil, errors.Join(err, i.stop())
+		}
+		o.registry = i.registry.URL()
 	}
-	i.config = app.DevConfig([]string{i.broker.Addr()}, i.registry.URL(), 1)
+	i.config = app.DevConfig(brokers, o.registry, replication)
 	return i, nil
+}
+
+func startRegistry(addr string, brokers []string) (*embedded.Registry, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r, err := embedded.StartRegistry(ctx, embedded.RegistryConfig{Addr: addr, Kafka: brokers})
+	var listen *net.OpError
+	switch {
+	case err == nil:
+		return r, nil
+	case errors.As(err, &listen) && listen.Op == "listen":
+		return nil, &app.AddrError{Flag: "registry-listen", Addr: addr, Err: err}
+	default:
+		return nil, environmentError{err}
+	}
 }
 
 func (i *infrastructure) stop() error {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -181,17 +182,15 @@ type Dev struct {
 	Addrs  struct{ Edge, View, Metrics, Kafka, Registry, Config string }
 }
 
-// FreePorts makes every address of `trunkline dev` a free one.
-var FreePorts = []string{
-	"--edge", "127.0.0.1:0", "--view", "127.0.0.1:0", "--metrics", "127.0.0.1:0",
-	"--kafka-listen", "127.0.0.1:0", "--registry-listen", "127.0.0.1:0",
-}
+// FreePorts makes every address of the application a free one.
+var FreePorts = []string{"--edge", "127.0.0.1:0", "--view", "127.0.0.1:0", "--metrics", "127.0.0.1:0"}
 
-// StartDev starts `trunkline dev` over a data dir and waits until it is ready.
+// StartDev starts `trunkline dev` over a data dir, on the [Infrastructure] of the
+// test, and waits until it is ready.
 func StartDev(t testing.TB, dataDir string, args ...string) *Dev {
 	t.Helper()
 	args = append([]string{"dev", "--json", "--simulate=false", "--data-dir", dataDir}, args...)
-	d := &Dev{Process: Start(t, append(args, FreePorts...)...)}
+	d := &Dev{Process: Start(t, slices.Concat(args, FreePorts, Infrastructure(t))...)}
 	d.JSON(&d.Addrs)
 	var err error
 	if d.Config, err = app.LoadConfig(d.Addrs.Config); err != nil {
@@ -200,22 +199,39 @@ func StartDev(t testing.TB, dataDir string, args ...string) *Dev {
 	return d
 }
 
-// Deployment is a broker with its registry in one process; instances of the
-// application join it as others.
+// Deployment is a broker and a registry, topics and schemas set up; instances of
+// the application join it as processes of their own.
 type Deployment struct {
-	*Process
-	t      testing.TB
-	Config app.Config
+	*Process // broker and registry, or the registry alone
+	t        testing.TB
+	Config   app.Config
 	// File is the configuration that instances run with.
 	File string
+	// Cluster are the real brokers; nil on the embedded one.
+	Cluster *Cluster
 }
 
-// StartDeployment starts the embedded broker and registry as a child process and
-// sets up topics and schemas.
+// StartDeployment starts the embedded broker and registry as a child process, or
+// takes the real brokers that the tests of the package share, and sets them up.
 func StartDeployment(t testing.TB) *Deployment {
 	t.Helper()
-	args := []string{"dev", "--only", "broker", "--json", "--data-dir", t.TempDir()}
-	d := &Deployment{t: t, Process: Start(t, append(args, FreePorts...)...)}
+	if Real() {
+		return shared.use(t)
+	}
+	return deploy(t, nil, append([]string{"--only", "broker"}, Infrastructure(t)...))
+}
+
+// StartDeploymentOn starts a registry on real brokers as a child process, and
+// sets them up.
+func StartDeploymentOn(t testing.TB, c *Cluster) *Deployment {
+	t.Helper()
+	return deploy(t, c, []string{"--only", "registry", "--kafka", strings.Join(c.Addrs(), ","), "--registry-listen", "127.0.0.1:0"})
+}
+
+func deploy(t testing.TB, c *Cluster, infrastructure []string) *Deployment {
+	t.Helper()
+	args := append([]string{"dev", "--json", "--data-dir", t.TempDir()}, infrastructure...)
+	d := &Deployment{t: t, Process: Start(t, args...), Cluster: c}
 	var addrs struct{ Config string }
 	d.JSON(&addrs)
 	d.File = addrs.Config

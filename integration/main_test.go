@@ -1,0 +1,10 @@
+package integration
+
+import (
+	"os"
+	"testing"
+
+	"trunkline/integration/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
