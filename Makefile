@@ -41,9 +41,9 @@ test: go ## unit tests and the integration suite on the embedded broker; PKG=./s
 	@go test -count=1 -timeout 20m -v $(PKG) | tee bin/test.log | awk -f .ci/report.awk
 
 .PHONY: test-real
-test-real: go kafka ## the integration suite on three real Kafka brokers; needs Java 17 and Maven
+test-real: go kafka ## the integration suite on three real Kafka brokers; needs Java 17 and Maven; ARGS='-run Killed'
 	@mkdir -p bin
-	@TRUNKLINE_TEST_KAFKA=real go test -count=1 -timeout 30m -v $(REAL_ARGS) ./integration/... \
+	@TRUNKLINE_TEST_KAFKA=real go test -count=1 -p 1 -timeout 30m -v $(ARGS) ./integration/... \
 		| tee bin/test-real.log | awk -v real=1 -f .ci/report.awk
 
 .PHONY: kafka
@@ -51,7 +51,7 @@ kafka: ## the jars of the real brokers, into .tools, once
 	@for tool in java mvn; do \
 		$$tool -version >/dev/null 2>&1 || { echo "NOT RUN on real Kafka: there is no $$tool on the PATH; install Java 17 and Maven" >&2; exit 3; }; \
 	done
-	@$(MAKE) $(KAFKA)
+	@$(MAKE) -s $(KAFKA)
 
 $(KAFKA): $(KAFKA_POM)
 	@echo 'fetch Kafka into $(KAFKA) (once)' >&2

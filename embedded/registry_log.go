@@ -70,17 +70,13 @@ func openSchemaLog(ctx context.Context, brokers []string) (*schemaLog, error) {
 
 // load hands every record that the topic holds now to apply.
 func (l *schemaLog) load(ctx context.Context, apply func(key, value []byte) error) error {
-	ends, err := kadm.NewClient(l.client).ListEndOffsets(ctx, schemaTopic)
-	if err == nil {
-		err = ends.Error()
-	}
+	last, err := l.end(ctx)
 	if err != nil {
 		return fmt.Errorf("find end of %s: %w", schemaTopic, err)
 	}
-	end, _ := ends.Lookup(schemaTopic, 0)
 	l.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{schemaTopic: {0: kgo.NewOffset().AtStart()}})
 	defer l.client.RemoveConsumePartitions(map[string][]int32{schemaTopic: {0}})
-	for next := int64(0); next < end.Offset; {
+	for next := int64(0); next < last; {
 		fetches := l.client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
 			return fmt.Errorf("read %s: %w", schemaTopic, err)
@@ -93,6 +89,32 @@ func (l *schemaLog) load(ctx context.Context, apply func(key, value []byte) erro
 		}
 	}
 	return nil
+}
+
+// end is the offset after the last record. Of a topic just made, the brokers hear
+// one by one.
+func (l *schemaLog) end(ctx context.Context) (int64, error) {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		ends, err := kadm.NewClient(l.client).ListEndOffsets(ctx, schemaTopic)
+		if err != nil {
+			return 0, err
+		}
+		err = ends.Error()
+		if err == nil {
+			last, _ := ends.Lookup(schemaTopic, 0)
+			return last.Offset, nil
+		}
+		if !kerr.IsRetriable(err) {
+			return 0, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, errors.Join(err, ctx.Err())
+		case <-again.C:
+		}
+	}
 }
 
 // append writes a record; a nil value is a tombstone.

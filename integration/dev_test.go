@@ -33,7 +33,13 @@ func TestSelfTestBalances(t *testing.T) {
 			if code := p.Wait(); code != 0 {
 				t.Errorf("exit code %d, want 0: %+v", code, result.Ledger)
 			}
-			if r := result.Ledger; !r.OK || r.RawRecords != events || r.Fates["duplicate"] == 0 || r.Fates["dead_letter"] == 0 || r.Fates["late"] == 0 || r.Tombstones == 0 {
+			r := result.Ledger
+			// A delivery that was answered 503 may be in the log all the same and is
+			// sent again. The embedded broker is always in time.
+			if r.RawRecords < events || !harness.Real() && r.RawRecords > events {
+				t.Errorf("got %d raw records of %d events", r.RawRecords, events)
+			}
+			if !r.OK || r.Fates["duplicate"] == 0 || r.Fates["dead_letter"] == 0 || r.Fates["late"] == 0 || r.Tombstones == 0 {
 				t.Errorf("got %+v", r)
 			}
 		})
@@ -173,6 +179,9 @@ func TestConfigurationMistakes(t *testing.T) {
 
 // --fresh starts over; without it what was there stays.
 func TestFreshStartsOver(t *testing.T) {
+	if harness.Real() {
+		t.Skip("--fresh empties the data dir and with it the embedded broker; it leaves a real one alone: make test")
+	}
 	dir := t.TempDir()
 	rows := func(args ...string) int {
 		d := harness.StartDev(t, dir, args...)

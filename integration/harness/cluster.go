@@ -43,8 +43,19 @@ func StartCluster(t testing.TB, brokers int) *Cluster {
 			t.Error(err)
 		}
 	})
-	c.UntilHealthy(t)
+	c.untilReady(t)
 	return c
+}
+
+// untilReady waits for the topics too that a cluster makes when the first group
+// and the first transaction ask for them.
+func (c *Cluster) untilReady(t testing.TB) {
+	t.Helper()
+	c.UntilHealthy(t)
+	Until(t, "groups and transactions have coordinators", func() bool {
+		return c.GroupCoordinator("first") >= 0 && c.TransactionCoordinator("first") >= 0
+	})
+	c.UntilHealthy(t)
 }
 
 // launchCluster starts the processes.

@@ -51,6 +51,7 @@ func (s *sharedCluster) use(t testing.TB) *Deployment {
 			t.Fatal(err)
 		}
 		s.cluster = c
+		c.untilReady(t)
 	}
 	if s.user != "" && strings.HasPrefix(t.Name()+"/", s.user+"/") {
 		return s.deployment
