@@ -68,6 +68,11 @@ func (b *broker) settings(voters, advertised string, size int) []byte {
 
 		// A test must not wait for members that never come.
 		"group.initial.rebalance.delay.ms": "0",
+		// A follower of a new partition waits for its present fetch, and backs off when
+		// the leader has not heard of it yet: the first acks=all of a topic just made
+		// would take a second.
+		"replica.fetch.wait.max.ms": "100",
+		"replica.fetch.backoff.ms":  "50",
 
 		// What serves a few clients.
 		"offsets.topic.num.partitions":         "6",
