@@ -62,7 +62,7 @@ func (e *engine) processor() (*goka.Processor, error) {
 }
 
 func (e *engine) consumerGroup(brokers []string, name, id string) (sarama.ConsumerGroup, error) {
-	inner, err := sarama.NewConsumerGroup(brokers, name, e.cfg.group(id))
+	inner, err := newMember(brokers, name, e.cfg.group(id))
 	if err != nil {
 		return nil, fmt.Errorf("build consumer group %s: %w", name, err)
 	}
@@ -98,7 +98,7 @@ func (e *engine) openProducer() error {
 		return nil
 	}
 	var err error
-	e.producer, err = newProducer(e.cfg, clientID(e.cfg, e.graph))
+	e.producer, err = newProducer(e.cfg, string(e.graph.Group()), clientID(e.cfg, e.graph))
 	return err
 }
 

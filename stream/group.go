@@ -36,6 +36,9 @@ func (g group) Consume(ctx context.Context, topics []string, stage sarama.Consum
 		if ctx.Err() != nil {
 			return nil
 		}
+		if s.commits > 0 {
+			failures = 0 // it worked for a while: whatever ended it is new
+		}
 		failures++
 		g.e.cfg.Logger.Warn("session ended", "group", string(g.e.graph.Group()), "error", err, "failures", failures)
 		select {

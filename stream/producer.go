@@ -54,12 +54,17 @@ type producer struct {
 	written   map[topicPartition]int64 // offset of the last confirmed record
 }
 
-func newProducer(cfg Config, id string) (*producer, error) {
+func newProducer(cfg Config, group, id string) (*producer, error) {
 	p := &producer{written: map[topicPartition]int64{}}
 	p.settled.L = &p.mu
 	var err error
 	if p.client, err = sarama.NewClient(cfg.Brokers, cfg.transactional(id, id, p.retry, p.resend)); err != nil {
 		return nil, fmt.Errorf("connect the producer: %w", err)
+	}
+	// On brokers that no group has used yet sarama would wait half a minute for the
+	// topic of the offsets, which is made when somebody asks for a coordinator.
+	if err = p.client.RefreshCoordinator(group); err != nil {
+		return nil, errors.Join(fmt.Errorf("find the coordinator of group %s: %w", group, err), p.client.Close())
 	}
 	if p.async, err = sarama.NewAsyncProducerFromClient(p.client); err != nil {
 		return nil, errors.Join(fmt.Errorf("initialise transactional id %s: %w", id, err), p.client.Close())

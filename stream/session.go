@@ -30,6 +30,7 @@ type session struct {
 	mu        sync.Mutex
 	claims    map[topicPartition]*claim
 	committed map[topicPartition]int64
+	commits   int   // how many transactions it ended
 	assigned  bool  // goka has built its partitions
 	ready     bool  // Setup succeeded
 	err       error // why the session's transaction cannot commit
@@ -146,7 +147,8 @@ func (s *session) failure() error {
 // of a boundary: a ticker would starve delivery as soon as a commit takes
 // longer than it.
 func (s *session) boundaries() {
-	timer := time.NewTimer(s.e.cfg.CommitInterval)
+	interval := s.e.cfg.CommitInterval
+	timer := time.NewTimer(interval)
 	defer timer.Stop()
 	for {
 		select {
@@ -158,8 +160,10 @@ func (s *session) boundaries() {
 		if !s.gate.close() {
 			return
 		}
+		began := time.Now()
 		err := s.commit(s.ctx)
 		if err == nil {
+			interval = nextInterval(s.e.cfg.CommitInterval, time.Since(began))
 			err = s.e.producer.begin()
 		}
 		if err == nil {
@@ -172,8 +176,18 @@ func (s *session) boundaries() {
 			return
 		}
 		s.gate.open()
-		timer.Reset(s.e.cfg.CommitInterval)
+		timer.Reset(interval)
 	}
+}
+
+// maxCommitInterval bounds the latency that a slow cluster costs.
+const maxCommitInterval = 500 * time.Millisecond
+
+// nextInterval is the time to the next boundary. While a transaction commits,
+// nothing is handled: slow commits come less often, so that at most a third of the
+// time goes to them.
+func nextInterval(least, commit time.Duration) time.Duration {
+	return max(least, min(2*commit, maxCommitInterval))
 }
 
 // commit ends the open transaction and then, only then, lets the stores write
@@ -201,6 +215,7 @@ func (s *session) commit(ctx context.Context) error {
 	for tp, c := range s.claims {
 		s.committed[tp] = c.next()
 	}
+	s.commits++
 	s.mu.Unlock()
 	if resent {
 		return s.e.renewProducer()

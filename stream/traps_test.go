@@ -187,7 +187,7 @@ func TestSessionsFollowEachOther(t *testing.T) {
 func TestEndOfLog(t *testing.T) {
 	cfg := config(t, startBroker(t).Addr(), "p1").withDefaults()
 	createTopics(t, cfg, "log")
-	p, err := newProducer(cfg, "writer")
+	p, err := newProducer(cfg, string(counter), "writer")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestFailedSetupIsTriedAgain(t *testing.T) {
 	cfg.RecoveryTimeout = 200 * time.Millisecond
 	createCounterTopics(t, cfg)
 	in := newInput(t, cfg)
-	foreign, err := newProducer(cfg.withDefaults(), "foreign")
+	foreign, err := newProducer(cfg.withDefaults(), string(counter), "foreign")
 	if err != nil {
 		t.Fatal(err)
 	}
