@@ -61,8 +61,8 @@ $(KAFKA): $(KAFKA_POM)
 
 .PHONY: race
 race: go ## the same tests under the race detector; says what it leaves out
-	@echo 'NOT RUN under the race detector: stream (an open defect: with sessions that abort it can stall there)'
-	@go test -race -count=1 -timeout 30m $$(go list $(PKG) | grep -v '^trunkline/stream$$')
+	@echo 'NOT RUN under the race detector: TestAnsweredErrorsLoseAndDoubleNothing (sarama v1.61.1 races there with itself)'
+	@go test -race -count=1 -timeout 30m -skip '^TestAnsweredErrorsLoseAndDoubleNothing$$' $(PKG)
 
 .PHONY: selftest
 selftest: build ## 20,000 simulated events through the real edge; fails unless the ledger balances

@@ -237,7 +237,7 @@ func TestProxyCloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stranger.Close()
+	defer func() { _ = stranger.Close() }()
 	if _, err := stranger.Write([]byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestProxyCloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer idle.Close()
+	defer func() { _ = idle.Close() }()
 	proxy.Delay(0, time.Hour)
 	waiting := make(chan error, 1)
 	go func() { waiting <- client.Ping(t.Context()) }()
