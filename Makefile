@@ -23,6 +23,21 @@ ARGS ?=
 PKG ?= ./...
 FUZZTIME ?= 30s
 
+# The fault suite of every push; SEED=0 takes one from the clock and prints it,
+# MINUTES=0 is the shortest run that leaves the faults room. N is how many defects
+# sabotage tries.
+EVENTS ?= 100000
+KILLS ?= 10
+PAUSES ?= 3
+DISKS ?= 1
+BROKERS ?= 2
+CUTS ?= 1
+LATE ?= 1
+N ?= 1000
+SEED ?= 0
+MINUTES ?= 0
+RESULTS ?=
+
 ##@ Run
 
 .PHONY: run
@@ -48,6 +63,16 @@ test-real: go kafka ## the integration suite on three real Kafka brokers; needs 
 	@mkdir -p bin
 	@TRUNKLINE_TEST_KAFKA=real go test -count=1 -p 1 -timeout 30m -v $(ARGS) ./integration/... \
 		| tee bin/test-real.log | awk -v real=1 -f .ci/report.awk
+
+.PHONY: chaos
+chaos: go kafka ## kills, pauses, lost disks and broker faults on real Kafka: EVENTS= KILLS= PAUSES= DISKS= BROKERS= CUTS= LATE= SEED= MINUTES= RESULTS=file
+	@TRUNKLINE_TEST_KAFKA=real go test -count=1 -timeout 0 -v -run TestFaults ./integration/chaos -args \
+		-events $(EVENTS) -kills $(KILLS) -pauses $(PAUSES) -disks $(DISKS) -brokers $(BROKERS) -cuts $(CUTS) -late $(LATE) \
+		-seed $(SEED) -minutes $(MINUTES) -results '$(if $(RESULTS),$(abspath $(RESULTS)))'
+
+.PHONY: sabotage
+sabotage: go ## builds the program with one seeded defect at a time, which a test must catch; N=3 SEED=7 tries three of them
+	@go test -count=1 -timeout 0 -v -run DefectsAreCaught ./integration/sabotage -args -n $(N) -seed $(SEED)
 
 .PHONY: kafka
 kafka: ## the jars of the real brokers, into .tools, once
@@ -125,4 +150,4 @@ go:
 
 .PHONY: help
 help:
-	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

@@ -34,12 +34,8 @@ func (p *Progress) Lag() int64 { return max(0, p.In.Load()-p.Outcomes()) }
 // is sent any more, a deployment has drained once [Progress.Outcomes] is that
 // number.
 func RawRecords(ctx context.Context, c Config) (int64, error) {
-	var topics []string
-	for _, v := range topology.Vendors {
-		topics = append(topics, string(topology.RawTopic(v)))
-	}
 	var n int64
-	err := stream.Read(ctx, streamConfig(c, Options{}), stream.Range{Topics: topics}, func(stream.Record) error {
+	err := stream.Read(ctx, streamConfig(c, Options{}), stream.Range{Topics: rawTopics()}, func(stream.Record) error {
 		n++
 		return nil
 	})

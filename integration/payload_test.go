@@ -235,7 +235,7 @@ func TestBadRequests(t *testing.T) {
 
 func ledgerOf(t *testing.T, c app.Config) ledger.Report {
 	t.Helper()
-	report, err := app.Balance(t.Context(), c)
+	report, err := app.Verify(t.Context(), c, app.VerifyOptions{Rows: true})
 	if err != nil {
 		t.Fatal(err)
 	}

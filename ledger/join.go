@@ -61,6 +61,9 @@ func (l *Ledger) page(p event.Position) (*page, int) {
 
 // covers reports whether p lies in the range that is balanced.
 func (l *Ledger) covers(p event.Position) bool {
+	if to, ok := l.cfg.To[p.Topic][p.Partition]; ok && p.Offset >= to {
+		return false
+	}
 	return p.Offset >= l.cfg.From[p.Topic][p.Partition]
 }
 

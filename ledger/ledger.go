@@ -50,6 +50,11 @@ type Config struct {
 	// later ones are checked against. Partitions that are not named start at 0.
 	From map[string]map[int32]int64
 
+	// To is the end of the range, the first offset that is no part of it. What
+	// follows is not balanced, and its changes are not checked. Partitions that are
+	// not named have no end.
+	To map[string]map[int32]int64
+
 	// Rows says that the rows of the entity table will be added. The change
 	// topics must then be read from their start.
 	Rows bool
@@ -118,6 +123,19 @@ func (l *Ledger) Add(r Record) error {
 	}
 	l.next[p] = r.Offset + 1
 	return nil
+}
+
+// Next returns, for each topic and partition of which records were added, the
+// offset after the last.
+func (l *Ledger) Next() map[string]map[int32]int64 {
+	next := map[string]map[int32]int64{}
+	for p, offset := range l.next {
+		if next[p.topic] == nil {
+			next[p.topic] = map[int32]int64{}
+		}
+		next[p.topic][p.number] = offset
+	}
+	return next
 }
 
 func (l *Ledger) adder(topic string) func(Record) error {

@@ -94,6 +94,44 @@ func Read(ctx context.Context, cfg Config, r Range, fn func(Record) error) error
 	return readErr
 }
 
+// Offsets returns, for each partition of the topics, the offset of the first record
+// that was appended at the given time or later, else the end. The zero time is the
+// end, too.
+func Offsets(ctx context.Context, cfg Config, topics []string, at time.Time) (map[string]map[int32]int64, error) {
+	cfg = cfg.withDefaults()
+	client, err := sarama.NewClient(cfg.Brokers, cfg.client("trunkline-reader"))
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	defer client.Close() //nolint:errcheck // it only reads
+	offsets := map[string]map[int32]int64{}
+	for _, topic := range topics {
+		partitions, err := client.Partitions(topic)
+		if err != nil {
+			return nil, fmt.Errorf("read the partitions of %s: %w", topic, err)
+		}
+		offsets[topic] = map[int32]int64{}
+		for _, partition := range partitions {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if offsets[topic][partition], err = offsetAt(client, topic, partition, at); err != nil {
+				return nil, fmt.Errorf("find %s in %s: %w", at.Format(time.RFC3339), topicPartition{topic, partition}, err)
+			}
+		}
+	}
+	return offsets, nil
+}
+
+func offsetAt(client sarama.Client, topic string, partition int32, at time.Time) (int64, error) {
+	if !at.IsZero() {
+		if offset, err := client.GetOffset(topic, partition, at.UnixMilli()); err != nil || offset >= 0 {
+			return offset, err
+		}
+	}
+	return client.GetOffset(topic, partition, sarama.OffsetNewest)
+}
+
 func readPartition(ctx context.Context, cfg Config, client sarama.Client, consumer sarama.Consumer, r Range, tp topicPartition, out chan<- Record) error {
 	start := sarama.OffsetOldest
 	if r.Start == Latest {

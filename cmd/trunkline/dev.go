@@ -206,19 +206,11 @@ func selfTest(ctx context.Context, c app.Config, status *status, o devOptions, o
 	if err := status.drained(ctx); err != nil {
 		return err
 	}
-	report, err := app.Balance(ctx, c)
+	report, err := app.Verify(ctx, c, app.VerifyOptions{Rows: true})
 	if err != nil {
 		return err
 	}
-	if o.json {
-		err = json.NewEncoder(out).Encode(map[string]any{"ledger": report})
-	} else {
-		err = report.WriteText(out)
-	}
-	if err == nil && !report.OK {
-		err = errQuiet
-	}
-	return err
+	return printLedger(out, report, o.json, map[string]any{"ledger": report})
 }
 
 // infrastructure is what the application talks to: embedded, or real.

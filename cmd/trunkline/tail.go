@@ -51,11 +51,6 @@ func parseFrom(s string, now time.Time) (latest bool, since time.Time, err error
 	case "latest":
 		return true, time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil {
-		return false, now.Add(-d), nil
-	}
-	if since, err = time.Parse(time.RFC3339, s); err != nil {
-		return false, time.Time{}, fmt.Errorf("from: %q is neither earliest, latest, an RFC 3339 time nor a duration", s)
-	}
-	return false, since, nil
+	since, err = parseTime("from", s, now)
+	return false, since, err
 }

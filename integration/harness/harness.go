@@ -146,6 +146,16 @@ func (p *Process) Signal(s os.Signal) {
 	}
 }
 
+// Running reports whether the process has not ended.
+func (p *Process) Running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // Kill ends the process with SIGKILL and waits for its end.
 func (p *Process) Kill() {
 	p.Signal(syscall.SIGKILL)
@@ -246,8 +256,9 @@ func deploy(t testing.TB, c *Cluster, infrastructure []string) *Deployment {
 // its name and with its data.
 type Instance struct {
 	*Process
-	d    *Deployment
-	args []string
+	d       *Deployment
+	args    []string
+	dataDir string
 	// Addrs are the addresses it printed: edge, view, metrics.
 	Addrs map[string]string
 }
@@ -255,10 +266,10 @@ type Instance struct {
 // Run starts an instance in a role and waits until it is ready.
 func (d *Deployment) Run(name string, role app.Role) *Instance {
 	d.t.Helper()
-	i := &Instance{d: d, args: []string{
-		"run", "--config", d.File, "--role", string(role), "--instance", name, "--data-dir", d.t.TempDir(),
-		"--edge", "127.0.0.1:0", "--view", "127.0.0.1:0", "--metrics", "127.0.0.1:0",
-	}}
+	i := &Instance{d: d, dataDir: d.t.TempDir()}
+	i.args = append([]string{
+		"run", "--config", d.File, "--role", string(role), "--instance", name, "--data-dir", i.dataDir,
+	}, FreePorts...)
 	i.Start()
 	i.UntilReady()
 	return i
@@ -275,14 +286,20 @@ func (i *Instance) Start() {
 	}
 }
 
+// LoseDisk removes what a killed instance kept.
+func (i *Instance) LoseDisk() {
+	i.d.t.Helper()
+	if err := errors.Join(os.RemoveAll(i.dataDir), os.Mkdir(i.dataDir, 0o700)); err != nil {
+		i.d.t.Fatal(err)
+	}
+}
+
 // UntilReady waits until the instance can do its role's work.
 func (i *Instance) UntilReady() {
 	i.d.t.Helper()
 	Until(i.d.t, "instance is ready", func() bool {
-		select {
-		case <-i.done:
+		if !i.Running() {
 			i.d.t.Fatalf("trunkline %s ended: %v\n%s", strings.Join(i.args, " "), i.err, i.stderr.Tail(4<<10))
-		default:
 		}
 		status, _ := Fetch(i.d.t, i.Addrs["metrics"]+"/readyz")
 		return status == http.StatusOK
