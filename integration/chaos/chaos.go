@@ -71,8 +71,8 @@ type run struct {
 	edge      *instance
 	processes []*instance
 	view      *instance
-	edgeURL   atomic.Value // string
-	ended     chan error   // what the traffic ended with
+	edgeURL   atomic.Pointer[string]
+	ended     chan error // what the traffic ended with
 }
 
 // instance is a process with its name.
@@ -104,7 +104,7 @@ func Run(t testing.TB, c Config) Report {
 	for i := range instances {
 		r.processes = append(r.processes, start(fmt.Sprintf("p%d", i+1), app.RoleProcess))
 	}
-	r.edgeURL.Store(r.edge.Addrs["edge"])
+	r.setEdge(r.edge)
 
 	during := newHistory()
 	reading, stop := context.WithCancel(t.Context())
@@ -112,7 +112,7 @@ func Run(t testing.TB, c Config) Report {
 	read := make(chan error, 1)
 	go func() { read <- during.follow(reading, brokers) }()
 
-	traffic := newTraffic(c.Seed, c.Events, float64(c.Events)/length.Seconds(), func() string { return r.edgeURL.Load().(string) }) //nolint:forcetypeassert // it holds nothing else
+	traffic := newTraffic(c.Seed, c.Events, float64(c.Events)/length.Seconds(), func() string { return *r.edgeURL.Load() })
 	began := time.Now()
 	go func() { r.ended <- traffic.run(t.Context()) }()
 	injected := r.inject(faults, began)
@@ -214,11 +214,17 @@ func (r *run) restartEmpty(i *instance) {
 	r.start(i)
 }
 
+// setEdge tells the traffic where the edge listens.
+func (r *run) setEdge(edge *instance) {
+	url := edge.Addrs["edge"]
+	r.edgeURL.Store(&url)
+}
+
 func (r *run) start(i *instance) {
 	r.t.Helper()
 	i.Start()
 	if i == r.edge {
-		r.edgeURL.Store(i.Addrs["edge"])
+		r.setEdge(i)
 	}
 }
 

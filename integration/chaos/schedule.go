@@ -30,7 +30,7 @@ type fault struct {
 // the seed alone. A fault has at least its kind's gap after it, in which the
 // deployment heals. length is how long the run must be at least; the real one is
 // shared out evenly.
-func schedule(seed int64, f Faults, real bool, length time.Duration) ([]fault, time.Duration, error) {
+func schedule(seed int64, f Faults, realBrokers bool, length time.Duration) ([]fault, time.Duration, error) {
 	random := rand.New(rand.NewPCG(uint64(seed), 'f')) //nolint:gosec // a test's randomness is seeded
 	var faults []fault
 	for _, sort := range []struct {
@@ -40,7 +40,7 @@ func schedule(seed int64, f Faults, real bool, length time.Duration) ([]fault, t
 		{f.Kills, kills}, {f.Pauses, []Kind{PauseInstance}}, {f.LostDisks, lostDisks},
 		{f.Brokers, brokerFaults}, {f.Cuts, cuts}, {f.LateCommits, []Kind{LateCommit}},
 	} {
-		usable := slices.DeleteFunc(slices.Clone(sort.kinds), func(k Kind) bool { return kinds[k].real && !real })
+		usable := slices.DeleteFunc(slices.Clone(sort.kinds), func(k Kind) bool { return kinds[k].real && !realBrokers })
 		if len(usable) == 0 && sort.n > 0 {
 			return nil, 0, fmt.Errorf("%v need real brokers: set TRUNKLINE_TEST_KAFKA=real", sort.kinds)
 		}

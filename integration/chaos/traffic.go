@@ -157,7 +157,7 @@ func (t *traffic) post(ctx context.Context, ds []delivery) (done bool, err error
 	}
 	res, err := t.client.Do(req)
 	if err == nil {
-		defer res.Body.Close() //nolint:errcheck // it was read
+		defer res.Body.Close()
 		err = json.NewDecoder(res.Body).Decode(&answer)
 	}
 	t.mu.Lock()
