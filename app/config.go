@@ -138,6 +138,9 @@ func (c Config) Validate() error {
 	if c.DedupWindow > c.RawRetention {
 		wrong("dedup_window", "%s is longer than raw_retention %s; a replay could not rebuild it", c.DedupWindow, c.RawRetention)
 	}
+	if c.Kafka.MinISR > int(c.Kafka.Replication) {
+		wrong("kafka.min_isr", "%d is more than kafka.replication %d; no write would succeed", c.Kafka.MinISR, c.Kafka.Replication)
+	}
 	if c.Partitions < 0 {
 		wrong("partitions", "%d is negative", c.Partitions)
 	}

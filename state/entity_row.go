@@ -9,10 +9,11 @@ import (
 
 //go:generate go run github.com/tinylib/msgp@v1.6.5 -file=entity_row.go -io=false -tests=false -unexported
 
-// An encoded entity row is its version byte, its timers, and the MessagePack of
-// entityRow. The timers stand in front so that the store can index a row
-// without decoding it.
-const entityVersion = 1
+// EntityLayout is the first byte of an encoded entity row. Set-up refuses a table
+// whose rows begin with another. Then follow the row's timers, in front so that
+// the store can index a row without decoding it, and the MessagePack of
+// entityRow.
+const EntityLayout = 1
 
 // entityRow is the stored form of [Entity]. Fields are only ever added.
 type entityRow struct {
@@ -63,7 +64,7 @@ func (r *Entity) Encode(markerMs int64) []byte {
 	for _, h := range r.Held {
 		row.Held = append(row.Held, heldRow{Order: toOrderRow(h.Order), Clock: h.Clock, DueMs: h.DueMs, Count: h.Count, Body: h.Body})
 	}
-	b, _ := row.MarshalMsg(r.appendTimers([]byte{entityVersion}, markerMs)) // cannot fail: plain fields
+	b, _ := row.MarshalMsg(r.appendTimers([]byte{EntityLayout}, markerMs)) // cannot fail: plain fields
 	return b
 }
 
@@ -95,8 +96,8 @@ func EntityTimers(b []byte) []Timer {
 }
 
 func cutTimers(b []byte) (ts []Timer, rest []byte, err error) {
-	if len(b) < 2 || b[0] != entityVersion {
-		return nil, nil, fmt.Errorf("unknown layout, want version %d", entityVersion)
+	if len(b) < 2 || b[0] != EntityLayout {
+		return nil, nil, fmt.Errorf("unknown layout, want version %d", EntityLayout)
 	}
 	n, size := binary.Uvarint(b[1:])
 	if size <= 0 {

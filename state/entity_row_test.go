@@ -80,13 +80,13 @@ func FuzzDecodeEntity(f *testing.F) {
 		f.Add(row.Encode(1000))
 	}
 	f.Add([]byte(nil))
-	f.Add([]byte{entityVersion})
-	f.Add([]byte{entityVersion, 0})
-	f.Add([]byte{entityVersion + 1, 0, 0x80})
-	f.Add([]byte{entityVersion, 1, 255})                                               // a clock longer than the row
-	f.Add([]byte{entityVersion, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}) // as many timers as can be
-	f.Add([]byte{entityVersion, 0, 0x81, 0xa1, 'b', 0xdd, 0xff, 0xff, 0xff, 0xff})     // 4 Gi held events
-	f.Add([]byte{entityVersion, 0, 0x81, 0xa1, 'i', 0xc6, 0xff, 0xff, 0xff, 0xff})     // an image of 4 GiB
+	f.Add([]byte{EntityLayout})
+	f.Add([]byte{EntityLayout, 0})
+	f.Add([]byte{EntityLayout + 1, 0, 0x80})
+	f.Add([]byte{EntityLayout, 1, 255})                                               // a clock longer than the row
+	f.Add([]byte{EntityLayout, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}) // as many timers as can be
+	f.Add([]byte{EntityLayout, 0, 0x81, 0xa1, 'b', 0xdd, 0xff, 0xff, 0xff, 0xff})     // 4 Gi held events
+	f.Add([]byte{EntityLayout, 0, 0x81, 0xa1, 'i', 0xc6, 0xff, 0xff, 0xff, 0xff})     // an image of 4 GiB
 	f.Fuzz(func(t *testing.T, b []byte) {
 		EntityTimers(b)
 		row, err := DecodeEntity(b)

@@ -26,8 +26,9 @@ func (s Seen) Expired(p event.Position, windowMs int64) bool {
 	return p.AppendMs-s.First.AppendMs > windowMs
 }
 
-// seenVersion is the first byte of an encoded dedup row.
-const seenVersion = 1
+// SeenLayout is the first byte of an encoded dedup row. Set-up refuses a table
+// whose rows begin with another.
+const SeenLayout = 1
 
 // seenRow is the stored form. Fields are only ever added.
 type seenRow struct {
@@ -44,14 +45,14 @@ func (s Seen) Encode() []byte {
 		Topic: s.First.Topic, Partition: s.First.Partition, Offset: s.First.Offset,
 		AppendMs: s.First.AppendMs, Body: s.Body,
 	}
-	b, _ := row.MarshalMsg([]byte{seenVersion}) // cannot fail: plain fields
+	b, _ := row.MarshalMsg([]byte{SeenLayout}) // cannot fail: plain fields
 	return b
 }
 
 // DecodeSeen reads what [Seen.Encode] wrote.
 func DecodeSeen(b []byte) (Seen, error) {
-	if len(b) == 0 || b[0] != seenVersion {
-		return Seen{}, fmt.Errorf("decode dedup row: unknown layout, want version %d", seenVersion)
+	if len(b) == 0 || b[0] != SeenLayout {
+		return Seen{}, fmt.Errorf("decode dedup row: unknown layout, want version %d", SeenLayout)
 	}
 	var row seenRow
 	if _, err := row.UnmarshalMsg(b[1:]); err != nil {

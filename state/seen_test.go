@@ -63,12 +63,12 @@ func TestSeenExpired(t *testing.T) {
 // is read again from its own encoding.
 func FuzzDecodeSeen(f *testing.F) {
 	f.Add([]byte(nil))
-	f.Add([]byte{seenVersion})
-	f.Add([]byte{seenVersion + 1, 0x80})
+	f.Add([]byte{SeenLayout})
+	f.Add([]byte{SeenLayout + 1, 0x80})
 	f.Add(Seen{First: event.Position{Topic: "raw.genesys", Partition: 3, Offset: 7, AppendMs: 1700000000000}, Body: 9}.Encode())
-	f.Add([]byte{seenVersion, 0xdf, 0xff, 0xff, 0xff, 0xff})                                          // a map of 4 Gi
-	f.Add([]byte{seenVersion, 0x81, 0xa1, 't', 0xdb, 0xff, 0xff, 0xff, 0xff})                         // a string of 4 GiB
-	f.Add([]byte{seenVersion, 0x81, 0xa1, 'z', 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91}) // an unknown field
+	f.Add([]byte{SeenLayout, 0xdf, 0xff, 0xff, 0xff, 0xff})                                          // a map of 4 Gi
+	f.Add([]byte{SeenLayout, 0x81, 0xa1, 't', 0xdb, 0xff, 0xff, 0xff, 0xff})                         // a string of 4 GiB
+	f.Add([]byte{SeenLayout, 0x81, 0xa1, 'z', 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91, 0x91}) // an unknown field
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := DecodeSeen(b)
 		SeenExpiry(1000)(b)

@@ -11,42 +11,52 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// TopicSpec is a topic as it must stand in Kafka.
+// TopicSpec is a topic as it must stand in Kafka. What is safer than Config says
+// (more replicas in sync, longer retention) is as good.
 type TopicSpec struct {
 	Name        string
 	Partitions  int32
 	Replication int16
 	Config      map[string]string
+	// Layout is the first byte of every row of a table, by which a process knows
+	// rows that it cannot read; 0 is not looked at.
+	Layout byte
 }
 
-// CreateTopics creates the topics that are missing and checks the partition
-// counts of those that exist. Two instances may do so at once.
+// setUpClient is what set-up calls itself.
+const setUpClient = "trunkline-setup"
+
+// CreateTopics examines the cluster and creates the topics that are missing. A
+// cluster that cannot carry exactly-once, or whose topics are not as the specs
+// want them, is a [ClusterError] with all that is wrong, and is left as it was.
+// Two instances may create at once.
 func CreateTopics(ctx context.Context, cfg Config, specs []TopicSpec) error {
 	cfg = cfg.withDefaults()
-	admin, err := sarama.NewClusterAdmin(cfg.Brokers, cfg.client("trunkline-setup"))
+	client, err := sarama.NewClient(cfg.Brokers, cfg.client(setUpClient))
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", strings.Join(cfg.Brokers, ","), err)
 	}
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		return errors.Join(fmt.Errorf("connect to %s: %w", strings.Join(cfg.Brokers, ","), err), client.Close())
+	}
 	defer admin.Close() //nolint:errcheck // nothing was left half done
 
-	have, err := admin.ListTopics()
+	x := &clusterExam{cfg: cfg, client: client, admin: admin, specs: specs}
+	cluster, err := x.examine(ctx)
 	if err != nil {
-		return fmt.Errorf("list topics: %w", err)
+		return fmt.Errorf("examine the cluster at %s: %w", cluster.bootstrap, err)
+	}
+	if faults := cluster.faults(specs); len(faults) > 0 {
+		return &ClusterError{Bootstrap: cluster.bootstrap, Faults: faults}
 	}
 	var errs []error
 	for _, spec := range specs {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if at, ok := have[spec.Name]; ok {
-			if at.NumPartitions != spec.Partitions {
-				errs = append(errs, fmt.Errorf("topic %s has %d partitions, the configuration says %d: set `partitions` to %d, or delete the topic",
-					spec.Name, at.NumPartitions, spec.Partitions, at.NumPartitions))
-			}
-			continue
-		}
-		if err := createTopic(admin, spec); err != nil {
-			errs = append(errs, err)
+		if _, ok := cluster.topics[spec.Name]; !ok {
+			errs = append(errs, createTopic(admin, spec))
 		}
 	}
 	return errors.Join(errs...)

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lovoo/goka"
-
 	"trunkline/event"
 )
 
@@ -55,6 +53,10 @@ func TestLayoutTopics(t *testing.T) {
 		policy := topic.Config["cleanup.policy"]
 		if _, kept := topic.Config["retention.ms"]; kept != strings.Contains(policy, "delete") {
 			t.Errorf("%s: cleanup.policy %q with retention %q", topic.Name, policy, topic.Config["retention.ms"])
+		}
+		// Time alone decides: a broker's default in bytes would drop what is unread.
+		if got := topic.Config["retention.bytes"]; strings.Contains(policy, "delete") != (got == "-1") {
+			t.Errorf("%s: cleanup.policy %q with retention.bytes %q", topic.Name, policy, got)
 		}
 	}
 	if !slices.IsSortedFunc(topics, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) }) {
@@ -103,7 +105,7 @@ func TestLayoutTopics(t *testing.T) {
 	if got := byName["ccaaus.events.genesys.acme"].Partitions; got != 8 {
 		t.Errorf("bus topic: got %d partitions, want the tenant's 8", got)
 	}
-	if goka.GroupTable(NormaliseGroup) != "normalise-table" || EntityTable != "entity-table" {
+	if SeenTable != "normalise-table" || EntityTable != "entity-table" {
 		t.Error("tables do not follow goka's naming")
 	}
 }

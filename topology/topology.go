@@ -34,8 +34,11 @@ const (
 // NormaliseLoop is the topic by which normalise re-keys records (goka's loop).
 const NormaliseLoop goka.Stream = "normalise-loop"
 
-// EntityTable is the resourceId-keyed table that views read.
-var EntityTable = goka.GroupTable(EntityGroup)
+// The tables: the dedup rows, and the rows by resource that views read.
+var (
+	SeenTable   = goka.GroupTable(NormaliseGroup)
+	EntityTable = goka.GroupTable(EntityGroup)
+)
 
 // Topics inside the topology and the outputs that have one name.
 const (
@@ -149,7 +152,7 @@ func (l Layout) Topics() []Topic {
 		ts = append(ts, Topic{Name: name, Partitions: partitions, Replication: l.Replication, Config: config})
 	}
 	deleted := func(after time.Duration) map[string]string {
-		return map[string]string{"cleanup.policy": "delete", "retention.ms": ms(after)}
+		return map[string]string{"cleanup.policy": "delete", "retention.ms": ms(after), "retention.bytes": "-1"}
 	}
 	const letters = 30 * 24 * time.Hour
 
@@ -158,8 +161,8 @@ func (l Layout) Topics() []Topic {
 	}
 	add(string(EventsTopic), l.Partitions, deleted(l.RawRetention))
 	add(string(NormaliseLoop), l.Partitions, deleted(l.RawRetention))
-	add(string(goka.GroupTable(NormaliseGroup)), l.Partitions, map[string]string{
-		"cleanup.policy": "compact,delete", "retention.ms": ms(2 * l.DedupWindow),
+	add(string(SeenTable), l.Partitions, map[string]string{
+		"cleanup.policy": "compact,delete", "retention.ms": ms(2 * l.DedupWindow), "retention.bytes": "-1",
 	})
 	add(string(EntityTable), l.Partitions, map[string]string{"cleanup.policy": "compact"})
 	add(string(DeadLettersTopic), l.Partitions, deleted(letters))

@@ -130,7 +130,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	}
 	if o.only != "" {
 		if _, err := app.SetUp(ctx, infra.config); err != nil {
-			return environmentError{err}
+			return err
 		}
 		announce(out, o, infra, nil, file)
 		<-ctx.Done()

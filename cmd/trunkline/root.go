@@ -66,12 +66,13 @@ func exitCode(err error) int {
 	var usage usageError
 	var environment environmentError
 	var addr *app.AddrError
+	var setUp *app.SetUpError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &environment), errors.As(err, &addr), errors.Is(err, app.ErrHeld):
+	case errors.As(err, &environment), errors.As(err, &addr), errors.As(err, &setUp), errors.Is(err, app.ErrHeld):
 		return exitEnvironment
 	default:
 		return exitRuntime
