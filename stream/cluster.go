@@ -114,8 +114,8 @@ var errNoCoordinator = errors.New("transactions have no coordinator: a partition
 // a fresh cluster create its internal topics. It returns the replication factor
 // that transactions cannot have with so few brokers, 0 when all is well.
 func (x *clusterExam) coordinators(ctx context.Context, brokers int) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, x.cfg.RecoveryTimeout)
-	defer cancel()
+	limit := time.NewTimer(x.cfg.RecoveryTimeout)
+	defer limit.Stop()
 	for {
 		if x.coordinated(sarama.CoordinatorGroup) && x.coordinated(sarama.CoordinatorTransaction) {
 			return 0, nil
@@ -125,6 +125,8 @@ func (x *clusterExam) coordinators(ctx context.Context, brokers int) (int, error
 		}
 		select {
 		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-limit.C:
 			return 0, errNoCoordinator
 		case <-time.After(100 * time.Millisecond):
 		}

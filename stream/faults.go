@@ -243,7 +243,7 @@ func (c clusterState) topicFault(spec TopicSpec, topic topicState) Fault {
 		set = append(set, minISR+"="+want)
 	}
 	if len(set) > 0 {
-		f.Mend = append(f.Mend, c.tool("configs", fmt.Sprintf("--alter --entity-type topics --entity-name %s --add-config %s", spec.Name, strings.Join(set, ","))))
+		f.Mend = append(f.Mend, c.tool("configs", fmt.Sprintf("--alter --entity-type topics --entity-name %s --add-config '%s'", spec.Name, strings.Join(set, ","))))
 	}
 	if wrong, mend := c.layoutFault(spec, topic); wrong != "" {
 		f.Wrong, f.Mend = append(f.Wrong, wrong), append(f.Mend, mend...)
