@@ -18,7 +18,7 @@ func wanted() []TopicSpec {
 	}
 	return []TopicSpec{
 		{Name: "entity-table", Partitions: 2, Replication: 3, Layout: 7, Config: settings(map[string]string{"cleanup.policy": "compact,delete"})},
-		{Name: "events", Partitions: 2, Replication: 3, Config: settings(map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000"})},
+		{Name: "events", Partitions: 2, Replication: 3, Config: settings(map[string]string{"cleanup.policy": "delete", "retention.ms": "604800000", "retention.bytes": "-1"})},
 	}
 }
 
@@ -194,6 +194,11 @@ func TestFaults(t *testing.T) {
 			"forgets too soon",
 			[]func(*clusterState){set("events", "retention.ms", "3600000")},
 			topicFault("events", "retention.ms is 3600000, want at least 604800000", configs+"events --add-config 'retention.ms=604800000'"),
+		},
+		{
+			"forgets by size",
+			[]func(*clusterState){set("events", "retention.bytes", "1073741824")},
+			topicFault("events", "retention.bytes is 1073741824, want -1", configs+"events --add-config 'retention.bytes=-1'"),
 		},
 		{
 			"another partition count in all topics",
