@@ -64,7 +64,7 @@ func TestCreateTopicsRefusesWhatOthersLaidOut(t *testing.T) {
 	admin := adminOf(t, b.Addr())
 	for name, n := range map[string]int32{inputTopic: 3, tableTopic: partitions} {
 		if _, err := admin.CreateTopic(t.Context(), n, 1, map[string]*string{
-			"cleanup.policy": kadm.StringPtr("delete"), "message.timestamp.type": kadm.StringPtr("CreateTime"),
+			"cleanup.policy": new("delete"), "message.timestamp.type": new("CreateTime"),
 		}, name); err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestCreateTopicsRefusesWhatOthersLaidOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Close()
+	defer func() { _ = a.Close() }()
 	for _, value := range [][]byte{nil, []byte("17"), []byte("2")} {
 		if err := a.Append(t.Context(), []Outgoing{{Topic: tableTopic, Key: "k", Value: value}}); err != nil {
 			t.Fatal(err)
