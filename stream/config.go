@@ -98,14 +98,16 @@ func (c Config) client(clientID string) *sarama.Config {
 	return s
 }
 
-// group returns the configuration of a static member of a consumer group.
-func (c Config) group(clientID string) *sarama.Config {
+// group returns the configuration of a static member of a consumer group. The
+// member tells its name to the leader, whose strategy assigns the partitions.
+func (c Config) group(clientID string, strategy sarama.BalanceStrategy) *sarama.Config {
 	s := c.client(clientID)
 	s.Consumer.Group.InstanceId = c.Instance
+	s.Consumer.Group.Member.UserData = []byte(c.Instance)
 	s.Consumer.Group.Session.Timeout = c.SessionTimeout
 	s.Consumer.Group.Heartbeat.Interval = heartbeatInterval
 	s.Consumer.Group.Rebalance.Timeout = c.RebalanceTimeout
-	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{sarama.NewBalanceStrategyRange()}
+	s.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
 	return s
 }
 

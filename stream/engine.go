@@ -40,8 +40,11 @@ func newEngine(ctx context.Context, cfg Config, opts Options) (*engine, error) {
 	return &engine{cfg: cfg, opts: opts, graph: opts.Graph, client: client, ctx: ctx}, nil
 }
 
-func clientID(cfg Config, graph *goka.GroupGraph) string {
-	return string(graph.Group()) + "-" + cfg.Instance
+func clientID(cfg Config, graph *goka.GroupGraph) string { return transactionalID(graph, cfg.Instance) }
+
+// transactionalID is the same in every life of an instance.
+func transactionalID(graph *goka.GroupGraph, instance string) string {
+	return string(graph.Group()) + "-" + instance
 }
 
 // processor builds goka's processor over the engine.
@@ -62,7 +65,7 @@ func (e *engine) processor() (*goka.Processor, error) {
 }
 
 func (e *engine) consumerGroup(brokers []string, name, id string) (sarama.ConsumerGroup, error) {
-	inner, err := newMember(brokers, name, e.cfg.group(id))
+	inner, err := newMember(brokers, name, e.cfg.group(id, &takeover{BalanceStrategy: sarama.NewBalanceStrategyRange(), e: e}))
 	if err != nil {
 		return nil, fmt.Errorf("build consumer group %s: %w", name, err)
 	}
@@ -98,7 +101,7 @@ func (e *engine) openProducer() error {
 		return nil
 	}
 	var err error
-	e.producer, err = newProducer(e.cfg, string(e.graph.Group()), clientID(e.cfg, e.graph))
+	e.producer, err = newProducer(e.cfg, string(e.graph.Group()), transactionalID(e.graph, e.cfg.Instance))
 	return err
 }
 

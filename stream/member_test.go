@@ -17,7 +17,7 @@ func TestHeartbeatsDoNotWaitForFetches(t *testing.T) {
 	b := startBroker(t)
 	cfg := config(t, b.Addr(), "p1").withDefaults()
 	createCounterTopics(t, cfg)
-	client, err := newMemberClient([]string{b.Addr()}, cfg.group("p1"))
+	client, err := newMemberClient([]string{b.Addr()}, cfg.group("p1", sarama.NewBalanceStrategyRange()))
 	if err != nil {
 		t.Fatal(err)
 	}

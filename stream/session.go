@@ -255,7 +255,9 @@ func (s *session) offsets() (offsets map[string][]*sarama.PartitionOffsetMetadat
 	defer s.mu.Unlock()
 	offsets = map[string][]*sarama.PartitionOffsetMetadata{}
 	add := func(tp topicPartition, next int64) {
-		offsets[tp.topic] = append(offsets[tp.topic], &sarama.PartitionOffsetMetadata{Partition: tp.partition, Offset: next})
+		offsets[tp.topic] = append(offsets[tp.topic], &sarama.PartitionOffsetMetadata{
+			Partition: tp.partition, Offset: next, Metadata: &s.e.cfg.Instance, // for takeover
+		})
 	}
 	for tp, c := range s.claims {
 		if next := c.next(); next != s.committed[tp] {
