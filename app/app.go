@@ -23,6 +23,7 @@ type Options struct {
 	Role     Role
 	Instance string // unique in the deployment, stable over restarts
 	DataDir  string
+	Leave    bool // the process does not come back after its end; see [stream.Config]
 
 	// Addresses to listen on, port 0 takes a free one. Only those that the role
 	// needs are used.
@@ -265,7 +266,7 @@ func streamConfig(c Config, o Options) stream.Config {
 		instance = "setup"
 	}
 	return stream.Config{
-		Brokers: c.Kafka.Brokers, Instance: instance, DataDir: o.DataDir,
+		Brokers: c.Kafka.Brokers, Instance: instance, DataDir: o.DataDir, Leave: o.Leave,
 		CommitInterval: c.Kafka.CommitInterval, SessionTimeout: c.Kafka.SessionTimeout,
 		Logger: o.Logger,
 	}

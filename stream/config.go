@@ -17,6 +17,10 @@ type Config struct {
 	Instance string // stable over restarts, unique in the group: the static member's name
 	DataDir  string // where tables keep their rows
 
+	// Leave makes the end of Run final: the others take the partitions over at
+	// once. Otherwise they wait a session time-out for the instance to come back.
+	Leave bool
+
 	CommitInterval   time.Duration // from the end of one transaction to the next; 100 ms
 	SessionTimeout   time.Duration // what a lost machine costs; 10 s
 	RebalanceTimeout time.Duration // 15 s

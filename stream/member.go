@@ -65,3 +65,21 @@ func newMember(brokers []string, name string, cfg *sarama.Config) (member, error
 	}
 	return member{ConsumerGroup: inner, client: client}, nil
 }
+
+// leave takes a static member that does not come back out of its group: its own
+// end tells the group nothing (trap 20).
+func leave(cfg Config, group string) error {
+	admin, err := sarama.NewClusterAdmin(cfg.Brokers, cfg.client(group+"-"+cfg.Instance))
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	res, err := admin.RemoveMemberFromConsumerGroup(group, []string{cfg.Instance})
+	switch {
+	case err != nil:
+	case res.Err != sarama.ErrNoError:
+		err = res.Err
+	case len(res.Members) == 1 && res.Members[0].Err != sarama.ErrNoError && res.Members[0].Err != sarama.ErrUnknownMemberId: // it never joined
+		err = res.Members[0].Err
+	}
+	return errors.Join(err, admin.Close())
+}

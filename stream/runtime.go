@@ -101,7 +101,7 @@ func (p *Processor) Run(ctx context.Context) error {
 		err := p.live(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return p.end()
 		case errors.Is(err, sarama.ErrFencedInstancedId):
 			return fmt.Errorf("run group %s: another process is instance %q; give each its own --instance: %w",
 				p.opts.Graph.Group(), p.cfg.Instance, err)
@@ -109,10 +109,21 @@ func (p *Processor) Run(ctx context.Context) error {
 		p.cfg.Logger.Error("processor ended, it will be rebuilt", "group", string(p.opts.Graph.Group()), "error", err)
 		select {
 		case <-ctx.Done():
-			return nil
+			return p.end()
 		case <-time.After(rebuildBackoff(failures)):
 		}
 	}
+}
+
+// end is what follows the last life.
+func (p *Processor) end() error {
+	if !p.cfg.Leave {
+		return nil
+	}
+	if err := leave(p.cfg, string(p.opts.Graph.Group())); err != nil {
+		return fmt.Errorf("leave group %s: %w; its partitions wait %s for instance %q", p.opts.Graph.Group(), err, p.cfg.SessionTimeout, p.cfg.Instance)
+	}
+	return nil
 }
 
 // rebuildBackoff grows from 0.5 to 30 s.

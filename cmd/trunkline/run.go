@@ -43,6 +43,7 @@ func runCommand() *cobra.Command {
 	f.StringVar((*string)(&o.Role), "role", string(app.RoleAll), fmt.Sprintf("what this process does: one of %v", app.Roles))
 	f.StringVar(&o.Instance, "instance", "", "name of this process, its own in the deployment and the same after a restart (required)")
 	f.StringVar(&o.DataDir, "data-dir", "", "folder of this process's state (required)")
+	f.BoolVar(&o.Leave, "leave", false, "on SIGTERM hand the partitions on at once: this instance does not come back")
 	addressFlags(c, &o)
 	f.BoolVar(&verbose, "verbose", false, "log everything")
 	return c
