@@ -7,7 +7,6 @@ import (
 	"trunkline/app"
 	"trunkline/embedded"
 	"trunkline/integration/harness"
-	"trunkline/topology"
 )
 
 // I2, I3, I8: instances are killed while events flow; nothing is lost, nothing
@@ -18,20 +17,7 @@ func TestKilledInstancesLoseAndDoubleNothing(t *testing.T) {
 	edge := d.Run("edge", app.RoleIngest)
 	workers := []*harness.Instance{d.Run("p1", app.RoleProcess), d.Run("p2", app.RoleProcess)}
 
-	traffic := make(chan error, 2)
-	for i, vendor := range topology.Vendors {
-		s, err := embedded.NewSimulator(embedded.SimulatorConfig{
-			Vendor: vendor, Tenant: app.DevTenant, EdgeURL: edge.Addrs["edge"], Token: app.DevToken,
-			Seed: int64(i), Events: events / 2, Rate: 150,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			_, err := s.Run(t.Context())
-			traffic <- err
-		}()
-	}
+	sent := simulate(t, edge, embedded.SimulatorConfig{Events: events / 2, Rate: 150})
 	for kill := range kills {
 		victim := workers[kill%len(workers)]
 		// A kill every few seconds meets joins, recoveries and commits alike.
@@ -39,22 +25,9 @@ func TestKilledInstancesLoseAndDoubleNothing(t *testing.T) {
 		victim.Kill()
 		victim.Start()
 	}
-	for range topology.Vendors {
-		if err := <-traffic; err != nil {
-			t.Fatal(err)
-		}
-	}
+	sent()
 	harness.Drained(t, d.Config)
 	balance(t, d.Config)
-}
-
-// pause lets traffic flow between two faults.
-func pause(t *testing.T, d time.Duration) {
-	t.Helper()
-	select {
-	case <-t.Context().Done():
-	case <-time.After(d):
-	}
 }
 
 // balance demands a ledger without findings.

@@ -34,29 +34,12 @@ func TestReplayGivesTheSameChanges(t *testing.T) {
 	edge := d.Run("edge", app.RoleIngest)
 	workers := []*harness.Instance{d.Run("p1", app.RoleProcess), d.Run("p2", app.RoleProcess), d.Run("p3", app.RoleProcess)}
 	for part := range 2 {
-		traffic := make(chan error, len(topology.Vendors))
-		for i, vendor := range topology.Vendors {
-			s, err := embedded.NewSimulator(embedded.SimulatorConfig{
-				Vendor: vendor, Tenant: app.DevTenant, EdgeURL: edge.Addrs["edge"], Token: app.DevToken,
-				Seed: int64(10*part + i), Events: 1200, Rate: 300, Entities: 60, LateAfter: 600,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			go func() {
-				_, err := s.Run(t.Context())
-				traffic <- err
-			}()
-		}
+		sent := simulate(t, edge, embedded.SimulatorConfig{Seed: int64(10 * part), Events: 1200, Rate: 300, Entities: 60, LateAfter: 600})
 		pause(t, time.Second)
 		workers[part].Kill()
 		pause(t, time.Second)
 		workers[part].Start()
-		for range topology.Vendors {
-			if err := <-traffic; err != nil {
-				t.Fatal(err)
-			}
-		}
+		sent()
 		pause(t, 3*time.Second) // the logs fall silent: marks take the place of records
 	}
 	harness.Drained(t, d.Config)

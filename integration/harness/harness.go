@@ -263,13 +263,14 @@ type Instance struct {
 	Addrs map[string]string
 }
 
-// Run starts an instance in a role and waits until it is ready.
-func (d *Deployment) Run(name string, role app.Role) *Instance {
+// Run starts an instance in a role, with flags of its own, and waits until it is
+// ready.
+func (d *Deployment) Run(name string, role app.Role, flags ...string) *Instance {
 	d.t.Helper()
 	i := &Instance{d: d, dataDir: d.t.TempDir()}
-	i.args = append([]string{
+	i.args = slices.Concat([]string{
 		"run", "--config", d.File, "--role", string(role), "--instance", name, "--data-dir", i.dataDir,
-	}, FreePorts...)
+	}, FreePorts, flags)
 	i.Start()
 	i.UntilReady()
 	return i

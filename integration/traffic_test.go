@@ -1,0 +1,48 @@
+package integration
+
+import (
+	"testing"
+	"time"
+
+	"trunkline/app"
+	"trunkline/embedded"
+	"trunkline/integration/harness"
+	"trunkline/topology"
+)
+
+// simulate starts a simulator of each vendor on an edge; c says what they send.
+// The returned function waits until all is sent.
+func simulate(t *testing.T, edge *harness.Instance, c embedded.SimulatorConfig) (sent func()) {
+	t.Helper()
+	ended := make(chan error, len(topology.Vendors))
+	for i, vendor := range topology.Vendors {
+		c := c
+		c.Vendor, c.Tenant, c.EdgeURL, c.Token = vendor, app.DevTenant, edge.Addrs["edge"], app.DevToken
+		c.Seed += int64(i)
+		s, err := embedded.NewSimulator(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			_, err := s.Run(t.Context())
+			ended <- err
+		}()
+	}
+	return func() {
+		t.Helper()
+		for range topology.Vendors {
+			if err := <-ended; err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// pause lets traffic flow between two faults.
+func pause(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-t.Context().Done():
+	case <-time.After(d):
+	}
+}
