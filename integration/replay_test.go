@@ -27,8 +27,8 @@ import (
 // the number of instances and their speed: live, with silences, a kill and a
 // rebalance among the events of two vendors, and replayed into empty state.
 //
-// Seen failing with claim.sendDue on the wall clock, and with marks told at the
-// time of the wall clock.
+// Seen failing with claim.sendDue on the wall clock, and with silence announced
+// before Quiet had passed.
 func TestReplayGivesTheSameChanges(t *testing.T) {
 	d := harness.StartDeployment(t)
 	edge := d.Run("edge", app.RoleIngest)
