@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
 // I1 to I5, I8: whatever fails, nothing is lost and nothing doubled.
 //
-// Seen failing with every defect of the sabotage suite.
+// That its checker sees each kind of defect shows TestCheckerFindsDefects.
 func TestFaultsLoseAndDoubleNothing(t *testing.T) {
 	c := Config{
 		Seed: *seed, Events: *events, Length: time.Duration(*minutes * float64(time.Minute)),
