@@ -137,21 +137,23 @@ func (m *topicManager) GetOffset(topic string, partition int32, at int64) (int64
 // Close leaves the shared client open.
 func (m *topicManager) Close() error { return nil }
 
-// topicID returns the broker's id of a topic. A topic that was deleted and made
-// again has another.
+// topicID returns the brokers' id of a topic. A topic that was deleted and made
+// again has another. Whichever broker answers first will do (trap 10).
 func topicID(client sarama.Client, topic string) (string, error) {
-	broker, err := client.Controller()
-	if err != nil {
-		return "", fmt.Errorf("read the id of %s: %w", topic, err)
-	}
-	response, err := broker.GetMetadata(&sarama.MetadataRequest{Version: 10, Topics: []string{topic}})
-	if err != nil {
-		return "", fmt.Errorf("read the id of %s: %w", topic, err)
-	}
-	for _, t := range response.Topics {
-		if t.Name == topic && t.Err == sarama.ErrNoError {
-			return t.Uuid.String(), nil
+	var errs []error
+	for _, broker := range client.Brokers() {
+		_ = broker.Open(client.Config()) // or it is open
+		response, err := broker.GetMetadata(&sarama.MetadataRequest{Version: 10, Topics: []string{topic}})
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
+		for _, t := range response.Topics {
+			if t.Name == topic && t.Err == sarama.ErrNoError {
+				return t.Uuid.String(), nil
+			}
+		}
+		errs = append(errs, sarama.ErrUnknownTopicOrPartition)
 	}
-	return "", fmt.Errorf("read the id of %s: %w", topic, sarama.ErrUnknownTopicOrPartition)
+	return "", fmt.Errorf("read the id of %s: %w", topic, errors.Join(errs...))
 }

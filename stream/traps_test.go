@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -115,11 +116,14 @@ func TestSilenceIsToldOnce(t *testing.T) {
 	}
 }
 
-// Trap 5: nothing that matters is left to a default.
+// Traps 5, 15 and 16: nothing that matters is left to a default.
 //
-// Seen failing with RequiredAcks taken out, and with OffsetOldest taken out.
+// Seen failing with RequiredAcks, OffsetOldest, ReadTimeout and either of the
+// retries taken out.
 func TestConfigurationLeavesNothingToChance(t *testing.T) {
-	cfg := config(t, "127.0.0.1:1", "p1").withDefaults()
+	cfg := config(t, "127.0.0.1:1", "p1")
+	cfg.SessionTimeout = 20 * time.Second // with the rebalance time-out longer than sarama's read time-out
+	cfg = cfg.withDefaults()
 	s := cfg.transactional("c", "id", backoff, backoff)
 	if err := s.Validate(); err != nil {
 		t.Fatal(err)
@@ -133,8 +137,58 @@ func TestConfigurationLeavesNothingToChance(t *testing.T) {
 	if s.Net.ReadTimeout <= cfg.SessionTimeout+cfg.RebalanceTimeout {
 		t.Error("the read time-out is shorter than a held JoinGroup")
 	}
+	const failover = 9 * time.Second // until the brokers have given up one of theirs, or more
+	patience := time.Duration(0)
+	for try := range s.Producer.Transaction.Retry.Max {
+		patience += s.Producer.Transaction.Retry.BackoffFunc(try, s.Producer.Transaction.Retry.Max)
+	}
+	if patience <= failover || time.Duration(s.Metadata.Retry.Max)*s.Metadata.Retry.Backoff <= failover {
+		t.Error("requests of the transaction, or for offsets, are given up before a broker has taken over")
+	}
 	if a, b := cfg.client("a"), cfg.client("b"); a == b {
 		t.Error("two clients share a configuration that goka changes in place")
+	}
+}
+
+// deadFirst is a client whose metadata begin with a broker that is down, which
+// was the controller, too.
+type deadFirst struct {
+	sarama.Client
+	dead *sarama.Broker
+}
+
+func (c deadFirst) Brokers() []*sarama.Broker {
+	return append([]*sarama.Broker{c.dead}, c.Client.Brokers()...)
+}
+func (c deadFirst) Controller() (*sarama.Broker, error) { return c.dead, nil }
+
+// Trap 10: a processor asks any broker for what it needs to be built.
+//
+// Seen failing with the id asked from the controller.
+func TestDeadBrokerKeepsNoProcessorFromBeingBuilt(t *testing.T) {
+	b := startBroker(t)
+	cfg := config(t, b.Addr(), "p1").withDefaults()
+	createCounterTopics(t, cfg)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil { // nobody listens there any more
+		t.Fatal(err)
+	}
+	e, err := newEngine(t.Context(), cfg, options(countGraph()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.client = deadFirst{e.client, sarama.NewBroker(l.Addr().String())}
+	defer e.close() //nolint:errcheck // a test's own
+	if _, err := e.processor(); err != nil {
+		t.Error(err)
+	}
+	if s, err := e.store(tableTopic, 0); err != nil {
+		t.Error(err)
+	} else if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
