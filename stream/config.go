@@ -41,6 +41,7 @@ const (
 	transactionTimeout = 10 * time.Second
 	transactionRetries = 300
 	metadataRetries    = 120
+	metadataPause      = 250 * time.Millisecond
 
 	// MaxMessageBytes is the largest record that producers send and consumers
 	// fetch.
@@ -90,6 +91,7 @@ func (c Config) client(clientID string) *sarama.Config {
 	s.Version = sarama.V2_8_0_0 // the lowest with everything the protocol needs
 	s.Metadata.AllowAutoTopicCreation = false
 	s.Metadata.Retry.Max = metadataRetries
+	s.Metadata.Retry.Backoff = metadataPause
 	s.Net.ReadTimeout = c.SessionTimeout + c.RebalanceTimeout + 5*time.Second // a JoinGroup is held that long
 
 	s.Consumer.IsolationLevel = sarama.ReadCommitted

@@ -57,8 +57,10 @@ type producer struct {
 func newProducer(cfg Config, group, id string) (*producer, error) {
 	p := &producer{written: map[topicPartition]int64{}}
 	p.settled.L = &p.mu
+	settings := cfg.transactional(id, id, p.retry, p.resend)
+	settings.Metadata.Retry.BackoffFunc = p.refresh
 	var err error
-	if p.client, err = sarama.NewClient(cfg.Brokers, cfg.transactional(id, id, p.retry, p.resend)); err != nil {
+	if p.client, err = sarama.NewClient(cfg.Brokers, settings); err != nil {
 		return nil, fmt.Errorf("connect the producer: %w", err)
 	}
 	// On brokers that no group has used yet sarama would wait half a minute for the
@@ -90,6 +92,16 @@ func (p *producer) resend(retries, limit int) time.Duration {
 		return 0
 	}
 	return backoff(retries, limit)
+}
+
+// refresh is the back-off before brokers are asked again who leads a partition.
+// sarama goes on asking through a client that is closed, and a session that ends
+// waits for it.
+func (p *producer) refresh(int, int) time.Duration {
+	if p.givenUp.Load() {
+		return 0
+	}
+	return metadataPause
 }
 
 func (p *producer) confirm() {

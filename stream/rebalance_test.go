@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -156,7 +157,7 @@ func TestSecondProcessOfOneInstanceEndsTheFirst(t *testing.T) {
 	in.append(t, 50)
 	select {
 	case <-first.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("the first process goes on")
 	}
 	if err := first.err; err == nil || !strings.Contains(err.Error(), "--instance") || !strings.Contains(err.Error(), `"p1"`) {
@@ -166,6 +167,39 @@ func TestSecondProcessOfOneInstanceEndsTheFirst(t *testing.T) {
 	in.counted(t)
 	until(t, "the second process has all partitions", func() bool { return len(second.Assigned()) == partitions })
 	second.stop(t)
+	in.verify(t, cfg)
+}
+
+// I8: a broker that was away answers what a killed process asked long ago, which
+// takes the name from its successor: the living process takes it back.
+//
+// Seen failing with the first fencing taken for final.
+func TestNameTakenForDeadProcessIsTakenBack(t *testing.T) {
+	b := startBroker(t)
+	cfg := config(t, b.Addr(), "p1")
+	createCounterTopics(t, cfg)
+	in := newInput(t, cfg)
+	var asked atomic.Pointer[kmsg.JoinGroupRequest]
+	observe(b, kmsg.JoinGroup, func(req kmsg.Request) {
+		if r, ok := req.(*kmsg.JoinGroupRequest); ok && r.MemberID == "" {
+			asked.Store(r)
+		}
+	})
+	p := start(t, cfg, options(countGraph()))
+	in.append(t, 50)
+	in.counted(t)
+
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := asked.Load().RequestWith(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
+	in.append(t, 50)
+	in.counted(t)
+	p.stop(t)
 	in.verify(t, cfg)
 }
 

@@ -95,16 +95,23 @@ func NewProcessor(cfg Config, opts Options) (*Processor, error) {
 
 // Run processes until ctx ends; then it finishes what was started, commits and
 // returns nil. A stage that fails is rebuilt with growing back-off and shows in
-// Ready. An instance name that another process took is final.
+// Ready. An instance name that another process took twice is final.
 func (p *Processor) Run(ctx context.Context) error {
+	var fenced time.Time
 	for failures := 0; ; failures++ {
 		err := p.live(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return p.end()
 		case errors.Is(err, sarama.ErrFencedInstancedId):
-			return fmt.Errorf("run group %s: another process is instance %q; give each its own --instance: %w",
-				p.opts.Graph.Group(), p.cfg.Instance, err)
+			// Once need not be a living process: a broker that comes back may answer
+			// what a killed one asked long ago, and take its successor's name away. A
+			// living one takes it back.
+			if time.Since(fenced) < 6*p.cfg.SessionTimeout {
+				return fmt.Errorf("run group %s: another process is instance %q; give each its own --instance: %w",
+					p.opts.Graph.Group(), p.cfg.Instance, err)
+			}
+			fenced, failures = time.Now(), 0
 		}
 		p.cfg.Logger.Error("processor ended, it will be rebuilt", "group", string(p.opts.Graph.Group()), "error", err)
 		select {
