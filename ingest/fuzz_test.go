@@ -148,7 +148,7 @@ func FuzzSignature(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		log := &memoryLog{}
 		r := post(cxonePath, body)
-		r.Header[http.CanonicalHeaderKey(signatureHeader)] = []string{header}
+		r.Header[http.CanonicalHeaderKey("X-CXone-Signature")] = []string{header}
 		resp := answerTo(newEdge(t, options(log)), r)
 		checkAnswer(t, resp, log, []byte(body), true)
 		lower := strings.ToLower(header)

@@ -31,7 +31,7 @@ func TestNewEdgeFaults(t *testing.T) {
 		}, []string{"credentials for genesys, which is not among its vendors"}},
 		{"empty token and secret", func(o *Options) {
 			o.Tenants = []Tenant{tenant("a", "cxone", Credentials{Tokens: []Secret{""}, Keys: []SigningKey{{ID: "k"}}})}
-		}, []string{"a token is empty", "a signing secret is empty"}},
+		}, []string{"a token is empty", "signing secret 1: is empty"}},
 		{"policy without its credential", func(o *Options) {
 			o.Tenants = []Tenant{
 				tenant("a", "cxone", Credentials{Tokens: []Secret{"x"}, Require: RequireSignature}),
