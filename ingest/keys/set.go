@@ -159,12 +159,12 @@ func (s *Set) List() []Info {
 		if e.expired(s.o.Now()) {
 			continue
 		}
-		i := Info{ID: e.ID, Algorithm: e.Algorithm, Source: "published", FirstSeen: e.firstSeen, LastUsed: e.lastUsed}
+		i := Info{ID: e.ID, Algorithm: e.Algorithm, Source: "published", FirstSeen: e.firstSeen.UTC(), LastUsed: e.lastUsed.UTC()}
 		if e.static {
 			i.Source = "configured"
 		}
 		if !e.removed.IsZero() {
-			i.KeptUntil = e.removed.Add(grace)
+			i.KeptUntil = e.removed.Add(grace).UTC()
 		}
 		all = append(all, i)
 	}

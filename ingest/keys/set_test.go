@@ -275,6 +275,7 @@ func TestList(t *testing.T) {
 		if err := s.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		start = start.UTC()
 		want := []Info{
 			{ID: "own", Algorithm: HS256, Source: "configured", FirstSeen: start},
 			{ID: "b", Algorithm: HS256, Source: "published", FirstSeen: start.Add(time.Minute)},
