@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"sync"
 
 	"github.com/IBM/sarama"
 
@@ -19,6 +20,8 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 	opts := ingest.Options{
 		Log: rawLog{appender}, Mappers: mappers, Logger: a.opts.Logger,
 		Answered: a.metrics.answered, Durable: a.metrics.durable,
+		DefaultTenants: a.cfg.Edge.DefaultTenants, ReplayWindow: a.cfg.Edge.ReplayWindow, DeferFor: a.cfg.Edge.Quarantine.Keep,
+		DeferredPerHour: a.cfg.Edge.Quarantine.DeliveriesPerHour, DeferredBytesPerHour: a.cfg.Edge.Quarantine.BytesPerHour,
 		Ready: func(context.Context) []string {
 			if err := appender.Ready(); err != nil {
 				return []string{err.Error()}
@@ -36,7 +39,12 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 	a.check("edge", appender.Ready)
 	server := ingest.NewHTTPServer(e.Handler())
 	return func(ctx context.Context) error {
+		var fetching sync.WaitGroup
+		keys, stop := context.WithCancel(ctx)
+		fetching.Go(func() { e.FetchKeys(keys) })
 		err := serve(ctx, server, a.listeners["edge"])
+		stop()
+		fetching.Wait()
 		e.Wait() // deliveries answered 503 may still be on their way
 		if closeErr := appender.Close(); err == nil {
 			err = closeErr
