@@ -97,6 +97,7 @@ func TestFetch(t *testing.T) {
 			w.Header().Set("Content-Length", "2000")
 			_, _ = w.Write([]byte(good))
 		}, fault: "unexpected EOF"},
+		{name: "no answer", answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, fault: "EOF"},
 		{name: "fault", answer: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, fault: "status 502"},
 		{name: "login page", answer: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, fault: "no JWK Set"},
 	}
