@@ -82,6 +82,12 @@ func (s *sender) issued(b bearer, now time.Time) bool {
 	return false
 }
 
+// awaits reports whether the token may be of the sender's issuer, whose keys were
+// not fetched yet.
+func (s *sender) awaits(b bearer) bool {
+	return s.issuerKeys != nil && b.jwt != nil && !s.issuerKeys.Loaded()
+}
+
 // claim is what the headers of a delivery show of one sender, before a byte of
 // the body is read.
 type claim struct {

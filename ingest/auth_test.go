@@ -15,7 +15,7 @@ import (
 
 const issuerURL = "https://login.example/jwks"
 
-// issuerSecret signs the tokens of the tests; issuerJWKS publishes it as `new`.
+// issuerSecret signs the tokens of the tests; issuerJWKS publishes it.
 const (
 	issuerSecret = "0123456789abcdef0123456789abcdef"
 	issuerJWKS   = `{"keys":[{"kty":"oct","kid":"issuer","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}]}`
@@ -113,6 +113,22 @@ func TestTokenOfNewKey(t *testing.T) {
 	for deadline := time.Now().Add(5 * time.Second); send() != http.StatusOK; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the new keys are not fetched")
+		}
+	}
+}
+
+// TestTokenBeforeFirstFetch is answered 503 if the token may be the issuer's.
+func TestTokenBeforeFirstFetch(t *testing.T) {
+	o := withIssuer(options(&memoryLog{}), RequireBearer)
+	o.KeyTransport = &publisher{}
+	e := newEdge(t, o)
+	fetching(t, e)
+	for token, want := range map[string]int{
+		issue(t, func(*string, *string, *jwt.Claims) {}): http.StatusServiceUnavailable,
+		"static-token": http.StatusOK, "guess": http.StatusUnauthorized,
+	} {
+		if got := answerTo(e, post(cxonePathOf("issued"), seedEvent, "Authorization", "Bearer "+token)).StatusCode; got != want {
+			t.Errorf("token of %d bytes: status %d, want %d", len(token), got, want)
 		}
 	}
 }

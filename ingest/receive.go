@@ -47,19 +47,9 @@ func (e *Edge) ready(s *sender) *answer {
 // accept makes a delivery of one of the route's candidates durable and says so.
 // Nothing but the size of the body is judged before the sender is verified.
 func (e *Edge) accept(w http.ResponseWriter, r *http.Request, to route) *answer {
-	var open []claim
-	why := missing
-	for b, now, i := bearerOf(r.Header), e.o.Now(), 0; i < len(to.candidates); i++ {
-		c, ok := to.candidates[i].claim(b, r.Header, now)
-		switch {
-		case ok:
-			open = append(open, c)
-		case c.failure != missing:
-			why = c.failure
-		}
-	}
-	if len(open) == 0 {
-		return e.unauthorized(why, to.candidates...)
+	open, no := e.claims(r.Header, to.candidates)
+	if no != nil {
+		return no
 	}
 	sent, no := readBody(w, r, int64(e.o.MaxBody))
 	if no != nil {
@@ -93,6 +83,32 @@ func (e *Edge) accept(w http.ResponseWriter, r *http.Request, to route) *answer 
 		return refuse(RateLimited, "the tenant sends too many deliveries")
 	}
 	return e.store(ctx, &d, events)
+}
+
+// claims returns what the headers show of the candidates whose policy can still
+// be met, at least one.
+func (e *Edge) claims(h http.Header, candidates []*sender) ([]claim, *answer) {
+	b, now := bearerOf(h), e.o.Now()
+	var open []claim
+	why, loading := missing, false
+	for _, s := range candidates {
+		c, ok := s.claim(b, h, now)
+		switch {
+		case ok:
+			open = append(open, c)
+		case c.failure != missing:
+			why = c.failure
+			loading = loading || c.failure == wrongToken && s.awaits(b)
+		}
+	}
+	switch {
+	case len(open) > 0:
+		return open, nil
+	case loading:
+		return nil, refuse(NotReady, "the keys are being fetched")
+	default:
+		return nil, e.unauthorized(why, candidates...)
+	}
 }
 
 // rejected is a claim that did not verify, and why.
