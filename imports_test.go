@@ -19,6 +19,7 @@ import (
 var libraries = map[string][]string{
 	"github.com/IBM/sarama":              {"stream", "app"},
 	"github.com/lovoo/goka":              {"stream", "processors", "topology", "view", "state"},
+	"github.com/go-jose/go-jose/v4":      {"ingest/keys"},
 	"github.com/linkedin/goavro/v2":      {"codecs"},
 	"github.com/syndtr/goleveldb":        {"state"},
 	"github.com/twmb/franz-go/pkg/kfake": {"embedded"},

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"trunkline/codecs"
-	"trunkline/ingest"
 	"trunkline/topology"
 )
 
@@ -29,6 +28,7 @@ type Config struct {
 
 	Reorder Reorder  `yaml:"reorder"`
 	Changes Changes  `yaml:"changes"`
+	Edge    Edge     `yaml:"edge"`
 	Tenants []Tenant `yaml:"tenants"`
 }
 
@@ -69,15 +69,8 @@ type Tenant struct {
 	Class      topology.Class         `yaml:"class"`
 	Partitions int32                  `yaml:"partitions"` // of its bus topics
 	VendorIDs  []string               `yaml:"vendor_ids,omitempty"`
+	Rate       Rate                   `yaml:"rate,omitempty"`
 	Vendors    map[string]Credentials `yaml:"vendors"`
-}
-
-// Credentials are what a vendor's deliveries carry; the first of a list is the
-// current one, the others are on their way out.
-type Credentials struct {
-	Tokens         []string      `yaml:"tokens,omitempty"`
-	SigningSecrets []string      `yaml:"signing_secrets,omitempty"`
-	Require        ingest.Policy `yaml:"require,omitempty"`
 }
 
 func (c Config) withDefaults() Config {
@@ -92,6 +85,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Reorder.Grace, 500*time.Millisecond)
 	set(&c.Reorder.ClockMargin, 250*time.Millisecond)
 	set(&c.Changes.Format, codecs.FormatAvro)
+	c.Edge = c.Edge.withDefaults(c.DedupWindow)
 	c.Tenants = slices.Clone(c.Tenants)
 	for i := range c.Tenants {
 		set(&c.Tenants[i].Class, topology.Standard)
@@ -151,6 +145,7 @@ func (c Config) Validate() error {
 		c.checkFormat("changes.formats."+topic, f, wrong)
 	}
 	c.checkFormat("changes.format", c.Changes.Format, wrong)
+	c.checkEdge(wrong)
 	seen := map[string]bool{}
 	for i, t := range c.Tenants {
 		field := fmt.Sprintf("tenants[%d]", i)
@@ -166,10 +161,12 @@ func (c Config) Validate() error {
 		if t.Class != "" && t.Class != topology.Standard && t.Class != topology.HighValue {
 			wrong(field+".class", "%q is unknown; use %s or %s", t.Class, topology.Standard, topology.HighValue)
 		}
-		for v := range t.Vendors {
+		t.Rate.check(field+".rate", wrong)
+		for v, credentials := range t.Vendors {
 			if !slices.Contains(topology.Vendors, v) {
 				wrong(field+".vendors", "%q is unknown; use %v", v, topology.Vendors)
 			}
+			credentials.check(field+".vendors."+v, wrong)
 		}
 	}
 	return errors.Join(errs...)
@@ -214,22 +211,6 @@ func (t Tenant) vendorNames() []string {
 		}
 	}
 	return names
-}
-
-// edge is the tenant as the edge sees it.
-func (t Tenant) edge() ingest.Tenant {
-	it := ingest.Tenant{ID: t.ID, Vendors: t.vendorNames(), VendorIDs: t.VendorIDs, Auth: ingest.Auth{}}
-	for v, c := range t.Vendors {
-		creds := ingest.Credentials{Require: c.Require}
-		for _, token := range c.Tokens {
-			creds.Tokens = append(creds.Tokens, ingest.Secret(token))
-		}
-		for i, secret := range c.SigningSecrets {
-			creds.Keys = append(creds.Keys, ingest.SigningKey{ID: fmt.Sprintf("%s-%d", t.ID, i+1), Secret: ingest.Secret(secret)})
-		}
-		it.Auth[v] = creds
-	}
-	return it
 }
 
 // format is how a change topic is written.

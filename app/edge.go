@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"sync"
 
 	"github.com/IBM/sarama"
 
@@ -16,9 +17,13 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 	if err != nil {
 		return nil, err
 	}
+	held := newQuarantine(streamConfig(a.cfg, a.opts), appender, a.cfg.Edge.Quarantine.Keep, a.opts.Logger)
 	opts := ingest.Options{
 		Log: rawLog{appender}, Mappers: mappers, Logger: a.opts.Logger,
 		Answered: a.metrics.answered, Durable: a.metrics.durable,
+		Quarantine: held, KeysChanged: func(string, string) { held.keysChanged() },
+		DefaultTenants: a.cfg.Edge.DefaultTenants, ReplayWindow: a.cfg.Edge.ReplayWindow, DeferFor: a.cfg.Edge.Quarantine.Keep,
+		DeferredPerHour: a.cfg.Edge.Quarantine.DeliveriesPerHour, DeferredBytesPerHour: a.cfg.Edge.Quarantine.BytesPerHour,
 		Ready: func(context.Context) []string {
 			if err := appender.Ready(); err != nil {
 				return []string{err.Error()}
@@ -33,10 +38,17 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 	if err != nil {
 		return nil, err
 	}
+	held.release = e.Release
 	a.check("edge", appender.Ready)
 	server := ingest.NewHTTPServer(e.Handler())
 	return func(ctx context.Context) error {
+		var beside sync.WaitGroup
+		besideCtx, stop := context.WithCancel(ctx)
+		beside.Go(func() { e.FetchKeys(besideCtx) })
+		beside.Go(func() { held.run(besideCtx) })
 		err := serve(ctx, server, a.listeners["edge"])
+		stop()
+		beside.Wait()
 		e.Wait() // deliveries answered 503 may still be on their way
 		if closeErr := appender.Close(); err == nil {
 			err = closeErr

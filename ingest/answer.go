@@ -15,6 +15,7 @@ type Outcome string
 const (
 	Accepted         Outcome = "accepted"
 	DeadLettered     Outcome = "dead_lettered"
+	Quarantined      Outcome = "quarantined" // not verified, and may be later
 	Empty            Outcome = "empty"
 	Unreadable       Outcome = "unreadable" // the request, not its JSON
 	Unauthorized     Outcome = "unauthorized"
@@ -24,9 +25,11 @@ const (
 	TooLarge         Outcome = "too_large"
 	NotJSON          Outcome = "not_json"
 	UnknownEncoding  Outcome = "unknown_encoding"
-	NotReady         Outcome = "not_ready"   // the tenant has no topics yet
+	RateLimited      Outcome = "rate_limited"
+	NotReady         Outcome = "not_ready"   // the tenant has no topics or no keys yet
 	NotDurable       Outcome = "not_durable" // Kafka did not acknowledge in time
 	Overloaded       Outcome = "overloaded"
+	QuotaSpent       Outcome = "quota_spent" // of the quarantine
 	Interrupted      Outcome = "interrupted" // the body came too slowly
 	Panicked         Outcome = "panicked"
 )
@@ -36,6 +39,7 @@ type answer struct {
 	outcome  Outcome
 	events   int    // of an accepted request
 	ingestID string // of an accepted request
+	reason   string // of a quarantined request
 	detail   string // what is wrong and what would be right; never payload (I10)
 	allow    string // of a method that is not allowed
 }
@@ -49,7 +53,7 @@ func refuse(o Outcome, format string, args ...any) *answer {
 // 503: all that is not the sender's fault can be sent again.
 func (o Outcome) status() int {
 	switch o {
-	case Accepted, DeadLettered:
+	case Accepted, DeadLettered, Quarantined:
 		return http.StatusOK
 	case Empty, Unreadable:
 		return http.StatusBadRequest
@@ -63,6 +67,8 @@ func (o Outcome) status() int {
 		return http.StatusRequestEntityTooLarge
 	case NotJSON, UnknownEncoding:
 		return http.StatusUnsupportedMediaType
+	case RateLimited:
+		return http.StatusTooManyRequests
 	default:
 		return http.StatusServiceUnavailable
 	}
@@ -81,6 +87,11 @@ func (a *answer) body() any {
 		return struct {
 			Status string `json:"status"`
 		}{"dead-lettered"}
+	case Quarantined:
+		return struct {
+			Status string `json:"status"`
+			Reason string `json:"reason"`
+		}{"deferred", a.reason}
 	default:
 		return struct {
 			Status string `json:"status"`
@@ -99,6 +110,9 @@ func (a *answer) write(w http.ResponseWriter, random func(n int) int) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
+	if a.outcome == Quarantined {
+		h.Set("X-Deferred-Processing", "true")
+	}
 	switch status := a.outcome.status(); status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", "Bearer")
@@ -106,7 +120,7 @@ func (a *answer) write(w http.ResponseWriter, random func(n int) int) {
 		h.Set("Allow", a.allow)
 	case http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close")
-	case http.StatusServiceUnavailable:
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", strconv.Itoa(1+random(maxRetryAfter)))
 	}
 	w.WriteHeader(a.outcome.status())

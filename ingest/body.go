@@ -83,10 +83,13 @@ func jsonType(h http.Header) (string, *answer) {
 	return sent, nil
 }
 
+// deliveryIDs are the headers in which vendors name a request.
+var deliveryIDs = []string{"X-Nexus-Delivery-Id", "webhook-id", "svix-id", "X-Request-Id"}
+
 // deliveryID returns the vendor's own id of the request, for tracing; empty when
 // it sends none that can be kept.
 func deliveryID(h http.Header) string {
-	for _, name := range []string{"X-Nexus-Delivery-Id", "webhook-id", "X-Request-Id"} {
+	for _, name := range deliveryIDs {
 		if id := h.Get(name); id != "" && len(id) <= maxHeaderValue {
 			return id
 		}

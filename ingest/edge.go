@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
@@ -24,6 +25,31 @@ type Options struct {
 	Log     RawLog                    // required
 	Tenants []Tenant                  // whose deliveries are accepted
 	Mappers map[string]vendors.Mapper // by vendor; one for each vendor of a tenant
+
+	// DefaultTenants are, by vendor, whose a delivery is taken for that names no
+	// tenant in its path and does not verify. It is kept in quarantine at most.
+	// Default: it is refused.
+	DefaultTenants map[string]string
+	// KeyTransport fetches published keys. Default: [keys.NewTransport].
+	KeyTransport http.RoundTripper
+	// KeysChanged is told when a tenant's keys have a new one: deliveries in
+	// quarantine may verify with it. Default: nobody is.
+	KeysChanged func(vendor, tenant string)
+	// ReplayWindow is how far a signed timestamp may lie from the arrival, either
+	// way. Default: 5 min.
+	ReplayWindow time.Duration
+
+	// Quarantine keeps deliveries that may verify later. Default: none, they are
+	// refused.
+	Quarantine Quarantine
+	// DeferFor is how long such a delivery may wait, and by how much its
+	// timestamp may lie outside the replay window. Twice that must not be longer
+	// than the dedup window. Default: 24 h.
+	DeferFor time.Duration
+	// DeferredPerHour and DeferredBytesPerHour bound what each tenant at each
+	// vendor adds to the quarantine. Default: 1000 deliveries, 64 MiB.
+	DeferredPerHour      int
+	DeferredBytesPerHour int
 
 	// TenantReady reports whether the topics of a tenant stand. Until then its
 	// deliveries are answered 503. Default: they stand.
@@ -59,6 +85,21 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	if o.KeysChanged == nil {
+		o.KeysChanged = func(string, string) {}
+	}
+	if o.ReplayWindow == 0 {
+		o.ReplayWindow = 5 * time.Minute
+	}
+	if o.DeferFor == 0 {
+		o.DeferFor = 24 * time.Hour
+	}
+	if o.DeferredPerHour == 0 {
+		o.DeferredPerHour = 1000
+	}
+	if o.DeferredBytesPerHour == 0 {
+		o.DeferredBytesPerHour = 64 << 20
+	}
 	if o.TenantReady == nil {
 		o.TenantReady = func(string, string) bool { return true }
 	}
@@ -112,13 +153,15 @@ type Edge struct {
 // NewEdge checks the options and returns an edge. Its error joins all faults.
 func NewEdge(o Options) (*Edge, error) {
 	o = o.withDefaults()
-	all, err := senders(o.Tenants)
+	all, err := senders(o)
 	if o.Log == nil {
 		err = errors.Join(err, errors.New("raw log: is missing"))
 	}
 	for name, n := range map[string]int64{
 		"budget": int64(o.Budget), "max pending": int64(o.MaxPending), "max body": int64(o.MaxBody),
 		"max unpacked": int64(o.MaxUnpacked), "max events": int64(o.MaxEvents),
+		"replay window": int64(o.ReplayWindow), "defer for": int64(o.DeferFor),
+		"deferred per hour": int64(o.DeferredPerHour), "deferred bytes per hour": int64(o.DeferredBytesPerHour),
 	} {
 		if n < 0 {
 			err = errors.Join(err, fmt.Errorf("%s: is %d, want more than 0", name, n))
@@ -132,6 +175,11 @@ func NewEdge(o Options) (*Edge, error) {
 		m := o.Mappers[vendor]
 		if m.Detect == nil || m.Key == nil || !slices.Contains(topology.Vendors, vendor) {
 			err = errors.Join(err, fmt.Errorf("vendor %q: is unknown or has no mapper", vendor))
+		}
+	}
+	for vendor, tenant := range o.DefaultTenants {
+		if all[tenancy{vendor, tenant}] == nil {
+			err = errors.Join(err, fmt.Errorf("default tenant %q: is not configured for %s", tenant, vendor))
 		}
 	}
 	if err != nil {

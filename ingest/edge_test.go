@@ -463,7 +463,9 @@ func TestNothingLeaks(t *testing.T) {
 	log.fail = func(context.Context) error { panic(mark) }
 	send(post(path, mark, auth...))
 
-	fmt.Fprintf(&logs, "%v %+v %s %q %x", o.Tenants[3], o.Tenants[3], o.Tenants[3].Auth, o.Tenants[3].Auth, o.Tenants[3].Auth)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		fmt.Fprintf(&logs, verb, o.Tenants[3])
+	}
 	marshalled, err := json.Marshal(o.Tenants)
 	if err != nil {
 		t.Fatal(err)

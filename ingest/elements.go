@@ -11,7 +11,8 @@ import (
 	"trunkline/vendors"
 )
 
-// delivery is one authenticated request whose body was read.
+// delivery is one request whose body was read. Its sender is set when it is
+// authenticated.
 type delivery struct {
 	sender      *sender
 	requestID   string // UUIDv7, the prefix of its events' ingest ids
@@ -72,11 +73,9 @@ func commas(body []byte) int {
 
 func trimSpace(body []byte) []byte { return bytes.Trim(body, " \t\r\n") }
 
-// record makes the raw record of one event: its bytes unchanged, keyed as its
-// mapper will key it. Not readable: no JSON that a mapper could read, so that
-// the record ends as a dead letter.
-func (d *delivery) record(index int, body []byte, m vendors.Mapper) (r Record, readable bool) {
-	raw := event.Raw{
+// raw is one event of the delivery, not identified yet.
+func (d *delivery) raw(index int, body []byte) event.Raw {
+	return event.Raw{
 		Vendor:      d.sender.vendor,
 		Tenant:      d.sender.tenant, // never from the payload (I9)
 		Transport:   event.Push,
@@ -89,6 +88,13 @@ func (d *delivery) record(index int, body []byte, m vendors.Mapper) (r Record, r
 		TopicHint:   d.topicHint,
 		Body:        body,
 	}
+}
+
+// record makes the raw record of one event: its bytes unchanged, keyed as its
+// mapper will key it. Not readable: no JSON that a mapper could read, so that
+// the record ends as a dead letter.
+func (d *delivery) record(index int, body []byte, m vendors.Mapper) (r Record, readable bool) {
+	raw := d.raw(index, body)
 	key, id, readable := identify(m, &raw)
 	return Record{
 		Topic:   string(topology.RawTopic(raw.Vendor)),
@@ -128,4 +134,9 @@ func (s *sender) admits(body []byte) bool {
 	}
 	id, ok := named.Text()
 	return ok && slices.Contains(s.vendorIDs, id)
+}
+
+// admitsAll reports whether all events may be the sender's.
+func (s *sender) admitsAll(events [][]byte) bool {
+	return !slices.ContainsFunc(events, func(body []byte) bool { return !s.admits(body) })
 }

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"path"
@@ -106,11 +105,7 @@ func (e *Edge) readiness(w http.ResponseWriter, r *http.Request) {
 }
 
 func writeState(w http.ResponseWriter, status int, state string, reasons []string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	// The prober may be gone: there is nobody left to tell.
-	_ = json.NewEncoder(w).Encode(struct {
+	writeJSON(w, status, struct {
 		Status  string   `json:"status"`
 		Reasons []string `json:"reasons,omitempty"`
 	}{state, reasons})

@@ -31,7 +31,7 @@ type RawLog interface {
 }
 
 // errOverloaded is returned while as many appends as allowed are under way.
-var errOverloaded = errors.New("append raw records: too many appends under way")
+var errOverloaded = errors.New("too many appends under way")
 
 // appender bounds the time and the number of appends: an answer is due in time
 // whatever the log does.
@@ -46,6 +46,19 @@ type appender struct {
 // append returns nil only after the log acknowledged every record (I1), and
 // returns when ctx is done even if the log does not.
 func (a *appender) append(ctx context.Context, records []Record) error {
+	err := a.bounded(ctx, func() error { return a.log.Append(ctx, records) })
+	if errors.Is(err, errOverloaded) {
+		return err
+	}
+	if err != nil {
+		err = fmt.Errorf("append raw records: %w", err)
+	}
+	a.tell(err)
+	return err
+}
+
+// bounded returns what write returns, or an error when ctx is done before.
+func (a *appender) bounded(ctx context.Context, write func() error) error {
 	select {
 	case a.slots <- struct{}{}:
 	default:
@@ -54,27 +67,25 @@ func (a *appender) append(ctx context.Context, records []Record) error {
 	acknowledged := make(chan error, 1)
 	a.running.Go(func() {
 		defer func() { <-a.slots }()
-		acknowledged <- a.appendRecovered(ctx, records)
+		acknowledged <- recovered(write)
 	})
-	var err error
 	select {
-	case err = <-acknowledged:
+	case err := <-acknowledged:
+		return err
 	case <-ctx.Done():
-		err = fmt.Errorf("append raw records: not acknowledged: %w", ctx.Err())
+		return fmt.Errorf("not acknowledged: %w", ctx.Err())
 	}
-	a.tell(err)
-	return err
 }
 
-// appendRecovered keeps a panic of the log from ending the process: it happens
-// in a goroutine of its own, out of reach of the handler's recover.
-func (a *appender) appendRecovered(ctx context.Context, records []Record) (err error) {
+// recovered keeps a panic of the log from ending the process: it happens in a
+// goroutine of its own, out of reach of the handler's recover.
+func recovered(write func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("append raw records: %s", describePanic(p))
+			err = errors.New(describePanic(p))
 		}
 	}()
-	return a.log.Append(ctx, records)
+	return write()
 }
 
 // tell logs one line when the log stops acknowledging and one when it is back,

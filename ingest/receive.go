@@ -16,26 +16,25 @@ func (e *Edge) receive(vendor string) handler {
 		if no := e.ready(s); no != nil {
 			return no
 		}
-		return e.accept(w, r, []*sender{s}, func(*sender, [][]byte) *answer { return nil })
+		return e.accept(w, r, route{candidates: []*sender{s}, otherwise: s, admits: func(*sender, [][]byte) bool { return true }})
 	}
 }
 
 // receiveAny answers a delivery to a path that names no tenant: it is that of
 // the one sender whose credentials verify, and may name no other (I9).
 func (e *Edge) receiveAny(vendor string) handler {
+	to := route{candidates: e.byVendor[vendor], otherwise: e.senders[tenancy{vendor, e.o.DefaultTenants[vendor]}], admits: (*sender).admitsAll}
 	return func(w http.ResponseWriter, r *http.Request) *answer {
-		return e.accept(w, r, e.byVendor[vendor], func(s *sender, events [][]byte) *answer {
-			if no := e.ready(s); no != nil {
-				return no
-			}
-			for _, body := range events {
-				if !s.admits(body) {
-					return e.unauthorized(otherTenant, s)
-				}
-			}
-			return nil
-		})
+		return e.accept(w, r, to)
 	}
+}
+
+// route is whose deliveries a path takes.
+type route struct {
+	candidates []*sender
+	otherwise  *sender // whose a delivery is that nobody's credentials verify; nil: it is refused
+	// admits reports whether the events may be the sender's.
+	admits func(*sender, [][]byte) bool
 }
 
 func (e *Edge) ready(s *sender) *answer {
@@ -45,19 +44,12 @@ func (e *Edge) ready(s *sender) *answer {
 	return nil
 }
 
-// accept makes a delivery of one of the candidates durable and says so. Nothing
-// but the size of the body is judged before the sender is verified. check may
-// refuse the events of a verified sender.
-func (e *Edge) accept(w http.ResponseWriter, r *http.Request, candidates []*sender, check func(*sender, [][]byte) *answer) *answer {
-	p := proofOf(r.Header)
-	var possible []*sender
-	for _, s := range candidates {
-		if s.mayVerify(p) {
-			possible = append(possible, s)
-		}
-	}
-	if len(possible) == 0 {
-		return e.unauthorized(p.failure(), candidates...)
+// accept makes a delivery of one of the route's candidates durable and says so.
+// Nothing but the size of the body is judged before the sender is verified.
+func (e *Edge) accept(w http.ResponseWriter, r *http.Request, to route) *answer {
+	open, no := e.claims(r.Header, to.candidates)
+	if no != nil {
+		return no
 	}
 	sent, no := readBody(w, r, int64(e.o.MaxBody))
 	if no != nil {
@@ -70,52 +62,87 @@ func (e *Edge) accept(w http.ResponseWriter, r *http.Request, candidates []*send
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), e.o.Budget)
 	defer cancel()
 
-	if no := e.authenticate(&d, possible, p, r.Header, sent); no != nil {
-		return no
-	}
-	events, no := e.events(&d, r, sent)
+	failures, no := e.authenticate(&d, open, sent)
 	if no != nil {
 		return no
 	}
-	if no := check(d.sender, events); no != nil {
+	if d.sender == nil {
+		return e.unverified(ctx, &d, failures, to, r, sent)
+	}
+	events, no := e.events(&d, r.Header, r.URL.Query().Get("topic"), sent)
+	if no != nil {
 		return no
+	}
+	if no := e.ready(d.sender); no != nil {
+		return no
+	}
+	if !to.admits(d.sender, events) {
+		return e.unauthorized(otherTenant, d.sender)
+	}
+	if !d.sender.rate.AllowN(d.received, 1) {
+		return refuse(RateLimited, "the tenant sends too many deliveries")
 	}
 	return e.store(ctx, &d, events)
 }
 
-// authenticate finds the one candidate whose delivery this is. It tries all of
-// them: two would be none.
-func (e *Edge) authenticate(d *delivery, candidates []*sender, p proof, h http.Header, sent []byte) *answer {
-	var why failure
-	found := 0
+// claims returns what the headers show of the candidates whose policy can still
+// be met, at least one.
+func (e *Edge) claims(h http.Header, candidates []*sender) ([]claim, *answer) {
+	b, now := bearerOf(h), e.o.Now()
+	var open []claim
+	why, loading := missing, false
 	for _, s := range candidates {
-		v, f := s.verify(p, h, sent, d.received)
-		if f != "" {
-			why = f
-			continue
+		c, ok := s.claim(b, h, now)
+		switch {
+		case ok:
+			open = append(open, c)
+		case c.failure != missing:
+			why = c.failure
+			loading = loading || c.failure == wrongToken && s.awaits(b)
 		}
-		d.sender, d.verified = s, v
-		found++
 	}
-	switch found {
-	case 0:
-		return e.unauthorized(why, candidates...)
-	case 1:
-		return nil
+	switch {
+	case len(open) > 0:
+		return open, nil
+	case loading:
+		return nil, refuse(NotReady, "the keys are being fetched")
 	default:
-		return e.unauthorized(otherTenant, candidates...)
+		return nil, e.unauthorized(why, candidates...)
 	}
 }
 
-// events reads what an authenticated request holds.
-func (e *Edge) events(d *delivery, r *http.Request, sent []byte) (events [][]byte, no *answer) {
-	if d.contentType, no = jsonType(r.Header); no != nil {
+// rejected is a claim that did not verify, and why.
+type rejected struct {
+	claim
+	why failure
+}
+
+// authenticate finds the one sender whose delivery this is. It tries all of
+// them: two would be none. If it finds none, it returns why.
+func (e *Edge) authenticate(d *delivery, open []claim, sent []byte) ([]rejected, *answer) {
+	var failures []rejected
+	for _, c := range open {
+		switch v, f := c.verify(sent, d.received, e.o.ReplayWindow); {
+		case f != "":
+			failures = append(failures, rejected{c, f})
+		case d.sender != nil:
+			return nil, e.unauthorized(otherTenant)
+		default:
+			d.sender, d.verified = c.sender, v
+		}
+	}
+	return failures, nil
+}
+
+// events reads what a request holds.
+func (e *Edge) events(d *delivery, h http.Header, topic string, sent []byte) (events [][]byte, no *answer) {
+	if d.contentType, no = jsonType(h); no != nil {
 		return nil, no
 	}
-	if d.topicHint = r.URL.Query().Get("topic"); len(d.topicHint) > maxHeaderValue {
+	if d.topicHint = topic; len(d.topicHint) > maxHeaderValue {
 		return nil, refuse(Unreadable, "topic: is longer than %d bytes", maxHeaderValue)
 	}
-	body, no := decodeBody(r.Header, sent, int64(e.o.MaxUnpacked))
+	body, no := decodeBody(h, sent, int64(e.o.MaxUnpacked))
 	if no != nil {
 		return nil, no
 	}

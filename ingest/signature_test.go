@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"trunkline/ingest/keys"
 )
 
 // The vectors over testdata/signed.json at signedAt.
@@ -16,6 +18,26 @@ const (
 	vectorCurrent  = "a91784a3a6795502c7d4c8cb737c0c418751710cacdeb0c69c897b0be167ccb5"
 	vectorPrevious = "06b9a2889df7a885828e47356d590868aeaf77ddd386602332baa2f6eb95797f"
 )
+
+// setOf returns the keys of a configuration.
+func setOf(t testing.TB, configured ...SigningKey) *keys.Set {
+	t.Helper()
+	static, faults := Credentials{Keys: configured}.static()
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	return keys.NewSet(keys.Options{Static: static})
+}
+
+// verify returns the id of the key by which the headers sign the body.
+func verify(h http.Header, body string, set *keys.Set, now time.Time) (kid string, f failure) {
+	s, f := parseSignature(conventions, h)
+	if f != "" {
+		return "", f
+	}
+	k, f := s.verify([]byte(body), set, now, 5*time.Minute)
+	return k.ID, f
+}
 
 func TestVerifyTimestamped(t *testing.T) {
 	current := SigningKey{ID: "current", Secret: currentSecret}
@@ -46,6 +68,10 @@ func TestVerifyTimestamped(t *testing.T) {
 		{name: "old", header: []string{"t=1795312200,v1=" + vectorCurrent}, keys: both, now: 301 * time.Second, failure: stale},
 		{name: "from the future", header: []string{"t=1795312200,v1=" + vectorCurrent}, keys: both, now: -301 * time.Second, failure: stale},
 		{name: "far beyond", header: []string{"t=999999999999999999,v1=" + vectorCurrent}, keys: both, failure: stale},
+		{name: "unknown key id", header: []string{"t=1795312200,kid=new,v1=" + wrong}, keys: both, failure: unknownKey},
+		{name: "wrong for a known key id", header: []string{"t=1795312200,kid=current,v1=" + wrong}, keys: both, failure: mismatch},
+		{name: "unknown key id and old", header: []string{"t=1795312200,kid=new,v1=" + wrong}, keys: both, now: 301 * time.Second, failure: stale},
+		{name: "two key ids", header: []string{"t=1795312200,kid=a,kid=b,v1=" + vectorCurrent}, keys: both, failure: malformed},
 		{name: "other body", header: []string{"t=1795312200,v1=" + vectorCurrent}, keys: both, body: body + " ", failure: mismatch},
 		{name: "other timestamp", header: []string{"t=1795312201,v1=" + vectorCurrent}, keys: both, failure: mismatch},
 		{name: "timestamp with a leading zero", header: []string{"t=01795312200,v1=" + vectorCurrent}, keys: both, failure: mismatch},
@@ -67,8 +93,8 @@ func TestVerifyTimestamped(t *testing.T) {
 			if tt.body == "" {
 				tt.body = body
 			}
-			h := http.Header{http.CanonicalHeaderKey(signatureHeader): tt.header}
-			kid, f := verifyTimestamped(h, []byte(tt.body), tt.keys, signedAt.Add(tt.now))
+			h := http.Header{http.CanonicalHeaderKey("X-CXone-Signature"): tt.header}
+			kid, f := verify(h, tt.body, setOf(t, tt.keys...), signedAt.Add(tt.now))
 			if kid != tt.kid || f != tt.failure {
 				t.Errorf("got %q %q, want %q %q", kid, f, tt.kid, tt.failure)
 			}

@@ -31,7 +31,7 @@ func TestNewEdgeFaults(t *testing.T) {
 		}, []string{"credentials for genesys, which is not among its vendors"}},
 		{"empty token and secret", func(o *Options) {
 			o.Tenants = []Tenant{tenant("a", "cxone", Credentials{Tokens: []Secret{""}, Keys: []SigningKey{{ID: "k"}}})}
-		}, []string{"a token is empty", "a signing secret is empty"}},
+		}, []string{"a token is empty", "signing secret 1: is empty"}},
 		{"policy without its credential", func(o *Options) {
 			o.Tenants = []Tenant{
 				tenant("a", "cxone", Credentials{Tokens: []Secret{"x"}, Require: RequireSignature}),
@@ -49,6 +49,54 @@ func TestNewEdgeFaults(t *testing.T) {
 		{"shared between tenants", func(o *Options) {
 			o.Tenants = []Tenant{tenant("a", "cxone", token("x")), tenant("b", "cxone", token("x"))}
 		}, []string{`tenant "b": cxone: a token is also that of tenant "a"`}},
+		{"keys at a URL", func(o *Options) {
+			jwt := &JWT{Issuer: "i", Audience: "a", KeysURL: keysURL}
+			o.Tenants = []Tenant{
+				tenant("a", "cxone", Credentials{KeysURL: keysURL}),
+				tenant("b", "genesys", Credentials{JWT: jwt}),
+				tenant("c", "cxone", Credentials{JWT: jwt, KeysURL: keysURL + "2"}),
+				tenant("d", "cxone", Credentials{Tokens: []Secret{"d"}, KeysURL: keysURL + "2"}),
+			}
+		}, nil},
+		{"URLs that are none", func(o *Options) {
+			o.Tenants = []Tenant{
+				tenant("a", "cxone", Credentials{KeysURL: "http://keys.example/jwks"}),
+				tenant("b", "cxone", Credentials{JWT: &JWT{Issuer: "i", KeysURL: "keys"}}),
+			}
+		}, []string{`tenant "a": cxone: URL of keys: must start with https://`, "JWT: URL of keys: is no URL", "JWT: want an issuer and an audience"}},
+		{"keys shared without tokens", func(o *Options) {
+			both := func(token Secret) Credentials { return Credentials{Tokens: []Secret{token}, KeysURL: keysURL} }
+			o.Tenants = []Tenant{tenant("a", "cxone", both("x")), tenant("b", "cxone", both("y")), tenant("c", "cxone", Credentials{KeysURL: keysURL})}
+		}, []string{`tenant "c": cxone: a URL of keys is also that of tenant "b"`}},
+		{"keys shared with a tenant without tokens", func(o *Options) {
+			o.Tenants = []Tenant{
+				tenant("a", "cxone", Credentials{KeysURL: keysURL}),
+				tenant("b", "cxone", Credentials{Tokens: []Secret{"x"}, KeysURL: keysURL}),
+			}
+		}, []string{`tenant "b": cxone: a URL of keys is also that of tenant "a"`}},
+		{"issuer shared", func(o *Options) {
+			jwt := &JWT{Issuer: "i", Audience: "a", KeysURL: keysURL}
+			o.Tenants = []Tenant{tenant("a", "cxone", Credentials{JWT: jwt}), tenant("b", "cxone", Credentials{JWT: jwt})}
+		}, []string{`tenant "b": cxone: a JWT issuer and audience is also that of tenant "a"`}},
+		{"schemes", func(o *Options) {
+			signing := func(id string, s Signing) Tenant {
+				return tenant(id, "cxone", Credentials{Keys: []SigningKey{{ID: "k", Secret: Secret(id)}}, Signing: s})
+			}
+			o.Tenants = []Tenant{
+				signing("a", Signing{Scheme: "none"}), signing("b", Signing{Scheme: SchemeHub, Header: "X"}), signing("c", Signing{TimestampHeader: "X"}),
+				signing("fine", Signing{Header: "X", TimestampHeader: "Y"}),
+			}
+		}, []string{`tenant "a": cxone: scheme "none": want one of`, `tenant "b": cxone: signature header`, `tenant "c": cxone: signature header`}},
+		{"public key that is none", func(o *Options) {
+			o.Tenants = []Tenant{tenant("a", "cxone", Credentials{Keys: []SigningKey{{ID: "k", Secret: "whpk_x"}}})}
+		}, []string{"signing secret 1: whpk_ must be followed by base64"}},
+		{"rates", func(o *Options) {
+			a, b := tenant("a", "cxone", token("x")), tenant("b", "cxone", token("y"))
+			a.Rate, b.Rate = Rate{PerSecond: 1}, Rate{PerSecond: -1, Burst: 1}
+			o.Tenants = []Tenant{a, b}
+		}, []string{`tenant "a": rate`, `tenant "b": rate`}},
+		{"default tenant", func(o *Options) { o.DefaultTenants = map[string]string{"genesys": "strict"} }, []string{`default tenant "strict": is not configured for genesys`}},
+		{"quarantine", func(o *Options) { o.DeferFor, o.DeferredPerHour, o.ReplayWindow = -1, -1, -1 }, []string{"defer for: is -1", "deferred per hour: is -1", "replay window: is -1"}},
 		{"shared between vendors", func(o *Options) {
 			o.Tenants = []Tenant{tenant("a", "cxone", token("x")), tenant("b", "genesys", token("x"))}
 		}, nil},

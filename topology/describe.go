@@ -82,6 +82,8 @@ func wiringOf(graphs []*goka.GroupGraph, layout Layout) *wiring {
 	for _, v := range Vendors {
 		join(w.writers, "edges", RawTopic(v))
 	}
+	join(w.writers, "edges", QuarantineTopic)
+	join(w.readers, "edges", QuarantineTopic)
 	for _, g := range graphs {
 		name := string(g.Group())
 		for _, e := range read(g) {

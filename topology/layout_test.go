@@ -78,6 +78,7 @@ func TestLayoutTopics(t *testing.T) {
 		{"dead-letters", "delete", "retention.ms", days(30)},
 		{"late-events", "delete", "retention.ms", days(30)},
 		{"fates", "delete", "retention.ms", days(7)},
+		{"quarantine", "compact,delete", "retention.ms", days(2)},
 		{"genesys.config.changes", "compact", "min.compaction.lag.ms", days(7)},
 		{"genesys.interaction.changes", "compact", "min.compaction.lag.ms", days(7)},
 		{"cxone.config.changes", "compact", "min.compaction.lag.ms", days(7)},

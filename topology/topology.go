@@ -48,6 +48,10 @@ const (
 	FatesTopic       goka.Stream = "fates"
 )
 
+// QuarantineTopic holds deliveries whose sender is not proven, by their id, until
+// an edge releases them or gives them up. No stage reads it.
+const QuarantineTopic goka.Stream = "quarantine"
+
 // Outputs that stand for a family of topics: a stage emits to the family, and
 // the producer writes to the member that the record names.
 const (
@@ -168,6 +172,9 @@ func (l Layout) Topics() []Topic {
 	add(string(DeadLettersTopic), l.Partitions, deleted(letters))
 	add(string(LateEventsTopic), l.Partitions, deleted(letters))
 	add(string(FatesTopic), l.Partitions, deleted(l.RawRetention))
+	add(string(QuarantineTopic), l.Partitions, map[string]string{
+		"cleanup.policy": "compact,delete", "retention.ms": ms(l.DedupWindow), "retention.bytes": "-1",
+	})
 	for _, name := range ChangeTopics() {
 		add(name, l.Partitions, map[string]string{
 			"cleanup.policy": "compact", "min.compaction.lag.ms": ms(l.RawRetention),

@@ -1,0 +1,195 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"trunkline/ingest"
+	"trunkline/stream"
+)
+
+// memoryTopic is a topic of two partitions.
+type memoryTopic struct {
+	records [2][]stream.Record
+	reads   int // records that were read
+	fail    error
+}
+
+func (m *memoryTopic) Append(_ context.Context, records []stream.Outgoing) error {
+	if m.fail != nil {
+		return m.fail
+	}
+	for _, r := range records {
+		p := int32(len(r.Key) % 2)
+		m.records[p] = append(m.records[p], stream.Record{
+			Topic: r.Topic, Partition: p, Offset: int64(len(m.records[p])), Key: []byte(r.Key), Value: r.Value, Time: time.Now(),
+		})
+	}
+	return nil
+}
+
+func (m *memoryTopic) read(_ context.Context, from offsets, fn func(stream.Record) error) error {
+	if m.fail != nil {
+		return m.fail
+	}
+	for p, records := range m.records {
+		for _, r := range records[from[int32(p)]:] {
+			m.reads++
+			if err := fn(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sweeper is a quarantine over the topic. Deliveries whose id has a prefix among
+// verifies are released.
+func sweeper(m *memoryTopic, verifies *[]string, released *[]string, logs *strings.Builder) *quarantine {
+	q := newQuarantine(stream.Config{}, nil, 24*time.Hour, slog.New(slog.NewTextHandler(logs, nil)))
+	q.appender, q.read = m, m.read
+	q.release = func(_ context.Context, d ingest.Deferred) (ingest.Verdict, error) {
+		for _, prefix := range *verifies {
+			if prefix == "fault" {
+				return ingest.Held, errors.New("no broker")
+			}
+			if strings.HasPrefix(d.ID, prefix) {
+				*released = append(*released, d.ID+" "+string(d.Body))
+				return ingest.Released, nil
+			}
+		}
+		if strings.HasPrefix(d.ID, "never") {
+			return ingest.Expired, nil
+		}
+		return ingest.Held, nil
+	}
+	return q
+}
+
+// TestQuarantine follows deliveries from Put to their release or end, over two
+// edges and a restart, and counts what is read.
+func TestQuarantine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memoryTopic{}
+		var verifies, released []string
+		var logs strings.Builder
+		q := sweeper(m, &verifies, &released, &logs)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); q.run(ctx) }()
+		put := func(ids ...string) {
+			t.Helper()
+			for _, id := range ids {
+				if err := q.Put(t.Context(), ingest.Deferred{ID: id, Body: []byte("body of " + id)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		check := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			if slices.Sort(released); !slices.Equal(released, want) {
+				t.Errorf("released %q, want %q", released, want)
+			}
+			released = nil
+		}
+		synctest.Wait()
+		put("late1", "new1", "new22", "forged")
+		verifies = []string{"late"}
+		check()
+		time.Sleep(sweepInterval)
+		check("late1 body of late1")
+
+		m.reads = 0
+		time.Sleep(time.Hour)
+		check()
+		if m.reads > 1 { // the record that says late1 is done with
+			t.Errorf("%d records read while nothing changed", m.reads)
+		}
+		verifies = []string{"new"}
+		check()
+		q.keysChanged()
+		check("new1 body of new1", "new22 body of new22")
+		q.keysChanged()
+		check()
+
+		// Another edge, or this one restarted, knows what is done with.
+		cancel()
+		<-done
+		verifies = []string{"late", "new"}
+		other := sweeper(m, &verifies, &released, &logs)
+		if err := other.sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check()
+		if _, ok := other.waiting["forged"]; !ok || len(other.waiting) != 1 {
+			t.Errorf("waiting: %v", other.waiting)
+		}
+
+		time.Sleep(23 * time.Hour)
+		put("never", "new3")
+		verifies = []string{"fault"}
+		if err := other.sweep(t.Context()); err == nil {
+			t.Error("a release that fails is no error")
+		}
+		verifies = []string{"new", "forged"}
+		if err := other.sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check("new3 body of new3")
+		if strings.Count(logs.String(), "never verified") != 1 || !strings.Contains(logs.String(), "count=2") {
+			t.Errorf("the end of two is not told: %s", logs.String())
+		}
+		other.keysChanged()
+		if err := other.sweep(t.Context()); err != nil || len(other.waiting) != 0 {
+			t.Errorf("waiting: %v, %v", other.waiting, err)
+		}
+		check()
+	})
+}
+
+// TestQuarantineOutage tells of an outage once, and goes on after it.
+func TestQuarantineOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memoryTopic{fail: errors.New("no broker")}
+		var verifies, released []string
+		var logs strings.Builder
+		q := sweeper(m, &verifies, &released, &logs)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); q.run(ctx) }()
+		defer func() { cancel(); <-done }()
+		if err := q.Put(t.Context(), ingest.Deferred{ID: "a"}); err == nil {
+			t.Error("kept without a broker")
+		}
+		time.Sleep(10 * sweepInterval)
+		synctest.Wait()
+		m.fail = nil
+		if err := q.Put(t.Context(), ingest.Deferred{ID: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		bad, err := json.Marshal("no delivery")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.write(t.Context(), "bad", bad); err != nil {
+			t.Fatal(err)
+		}
+		verifies = []string{"a"}
+		time.Sleep(2 * sweepInterval)
+		synctest.Wait()
+		if len(released) != 1 || len(q.waiting) != 0 {
+			t.Errorf("released %q, waiting %v", released, q.waiting)
+		}
+		if n := strings.Count(logs.String(), "\n"); n != 3 {
+			t.Errorf("%d lines in the log, want one when it fails, one when it is back, one of what cannot be read: %s", n, logs.String())
+		}
+	})
+}
