@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"trunkline/ingest/spool"
 	"trunkline/stream"
 )
 
@@ -74,6 +75,7 @@ type App struct {
 
 	mu     sync.Mutex
 	checks map[string]func() error // readiness, by component
+	spool  *spool.Spool            // of the edge; nil: it has not started
 }
 
 // New checks everything, takes the ports and waits for Run. It fails with

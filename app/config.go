@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"trunkline/codecs"
+	"trunkline/ingest"
 	"trunkline/topology"
 )
 
@@ -70,6 +71,7 @@ type Tenant struct {
 	Partitions int32                  `yaml:"partitions"` // of its bus topics
 	VendorIDs  []string               `yaml:"vendor_ids,omitempty"`
 	Rate       Rate                   `yaml:"rate,omitempty"`
+	Ack        ingest.Ack             `yaml:"ack"` // spool or kafka
 	Vendors    map[string]Credentials `yaml:"vendors"`
 }
 
@@ -90,6 +92,7 @@ func (c Config) withDefaults() Config {
 	for i := range c.Tenants {
 		set(&c.Tenants[i].Class, topology.Standard)
 		set(&c.Tenants[i].Partitions, 4)
+		set(&c.Tenants[i].Ack, ingest.AckSpool)
 	}
 	return c
 }
@@ -160,6 +163,9 @@ func (c Config) Validate() error {
 		seen[t.ID] = true
 		if t.Class != "" && t.Class != topology.Standard && t.Class != topology.HighValue {
 			wrong(field+".class", "%q is unknown; use %s or %s", t.Class, topology.Standard, topology.HighValue)
+		}
+		if t.Ack != "" && t.Ack != ingest.AckSpool && t.Ack != ingest.AckKafka {
+			wrong(field+".ack", "%q is unknown; use %s (on the edge's disk) or %s", t.Ack, ingest.AckSpool, ingest.AckKafka)
 		}
 		t.Rate.check(field+".rate", wrong)
 		for v, credentials := range t.Vendors {

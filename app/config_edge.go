@@ -19,6 +19,7 @@ type Edge struct {
 	// tenant and does not verify, until it does.
 	DefaultTenants map[string]string `yaml:"default_tenants,omitempty"`
 	Quarantine     Quarantine        `yaml:"quarantine"`
+	Spool          Spool             `yaml:"spool"`
 	// AdminToken opens the admin API; empty: it is closed.
 	AdminToken string `yaml:"admin_token,omitempty"`
 }
@@ -29,6 +30,12 @@ type Quarantine struct {
 	// DeliveriesPerHour and BytesPerHour are those of each tenant at each vendor.
 	DeliveriesPerHour int `yaml:"deliveries_per_hour"`
 	BytesPerHour      int `yaml:"bytes_per_hour"`
+}
+
+// Spool bounds what of a tenant waits on an edge's disk for Kafka.
+type Spool struct {
+	MaxBytes int64         `yaml:"max_bytes"`
+	MaxAge   time.Duration `yaml:"max_age"` // of the oldest delivery
 }
 
 // Rate bounds what is accepted of a tenant. Zero: there is no bound.
@@ -67,6 +74,8 @@ func (e Edge) withDefaults(dedupWindow time.Duration) Edge {
 	set(&e.Quarantine.Keep, min(24*time.Hour, dedupWindow/2))
 	set(&e.Quarantine.DeliveriesPerHour, 1000)
 	set(&e.Quarantine.BytesPerHour, 64<<20)
+	set(&e.Spool.MaxBytes, 1<<30)
+	set(&e.Spool.MaxAge, 24*time.Hour)
 	return e
 }
 
@@ -85,6 +94,12 @@ func (c Config) checkEdge(wrong func(field, format string, args ...any)) {
 	}
 	if e.Quarantine.BytesPerHour < 0 {
 		wrong("edge.quarantine.bytes_per_hour", "%d is negative; use strict: true to defer nothing", e.Quarantine.BytesPerHour)
+	}
+	if least := int64(topology.MaxBodyBytes); e.Spool.MaxBytes < 2*least {
+		wrong("edge.spool.max_bytes", "%d holds no two deliveries; give it %d at least", e.Spool.MaxBytes, 2*least)
+	}
+	if e.Spool.MaxAge < 0 {
+		wrong("edge.spool.max_age", "%s is negative", e.Spool.MaxAge)
 	}
 	for vendor, tenant := range e.DefaultTenants {
 		if !slices.Contains(topology.Vendors, vendor) {
@@ -165,7 +180,7 @@ func (r Rate) check(field string, wrong func(field, format string, args ...any))
 func (t Tenant) edge() ingest.Tenant {
 	it := ingest.Tenant{
 		ID: t.ID, Vendors: t.vendorNames(), VendorIDs: t.VendorIDs, Auth: ingest.Auth{},
-		Rate: ingest.Rate{PerSecond: t.Rate.DeliveriesPerSecond, Burst: t.Rate.Burst},
+		Ack: t.Ack, Rate: ingest.Rate{PerSecond: t.Rate.DeliveriesPerSecond, Burst: t.Rate.Burst},
 	}
 	for v, c := range t.Vendors {
 		creds := ingest.Credentials{

@@ -82,7 +82,7 @@ func TestTenantOfEdge(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := ingest.Tenant{
-		ID: "acme", Vendors: []string{"cxone"}, VendorIDs: []string{"v"}, Rate: ingest.Rate{PerSecond: 2, Burst: 3},
+		ID: "acme", Vendors: []string{"cxone"}, VendorIDs: []string{"v"}, Ack: ingest.AckSpool, Rate: ingest.Rate{PerSecond: 2, Burst: 3},
 		Auth: ingest.Auth{"cxone": {
 			Tokens: []ingest.Secret{"x", "y"}, JWT: &ingest.JWT{Issuer: "i", Audience: "a", KeysURL: "https://i.example"},
 			Keys: []ingest.SigningKey{{ID: "acme-1", Secret: "s"}, {ID: "acme-2", Secret: "p"}}, KeysURL: "https://k.example",

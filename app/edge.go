@@ -2,11 +2,15 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
 	"sync"
 
 	"github.com/IBM/sarama"
 
 	"trunkline/ingest"
+	"trunkline/ingest/spool"
 	"trunkline/stream"
 	"trunkline/topology"
 )
@@ -17,15 +21,20 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 	if err != nil {
 		return nil, err
 	}
+	disk, err := a.openSpool(rawLog{appender})
+	if err != nil {
+		return nil, errors.Join(err, appender.Close())
+	}
 	held := newQuarantine(streamConfig(a.cfg, a.opts), appender, a.cfg.Edge.Quarantine.Keep, a.opts.Logger)
+	ready := func() error { return errors.Join(appender.Ready(), spoolReady(disk)) }
 	opts := ingest.Options{
-		Log: rawLog{appender}, Mappers: mappers, Logger: a.opts.Logger,
+		Log: rawLog{appender}, Spool: disk, Mappers: mappers, Logger: a.opts.Logger,
 		Answered: a.metrics.answered, Durable: a.metrics.durable,
 		Quarantine: held, KeysChanged: func(string, string) { held.keysChanged() },
 		DefaultTenants: a.cfg.Edge.DefaultTenants, ReplayWindow: a.cfg.Edge.ReplayWindow, DeferFor: a.cfg.Edge.Quarantine.Keep,
 		DeferredPerHour: a.cfg.Edge.Quarantine.DeliveriesPerHour, DeferredBytesPerHour: a.cfg.Edge.Quarantine.BytesPerHour,
 		Ready: func(context.Context) []string {
-			if err := appender.Ready(); err != nil {
+			if err := ready(); err != nil {
 				return []string{err.Error()}
 			}
 			return nil
@@ -36,26 +45,72 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 	}
 	e, err := ingest.NewEdge(opts)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, disk.Close(), appender.Close())
 	}
 	held.release = e.Release
-	a.check("edge", appender.Ready)
+	a.check("edge", ready)
 	server := ingest.NewHTTPServer(e.Handler())
 	return func(ctx context.Context) error {
 		var beside sync.WaitGroup
-		besideCtx, stop := context.WithCancel(ctx)
+		besideCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 		beside.Go(func() { e.FetchKeys(besideCtx) })
 		beside.Go(func() { held.run(besideCtx) })
+		beside.Go(func() { disk.Run(besideCtx, drainTime) })
 		err := serve(ctx, server, a.listeners["edge"])
-		stop()
-		beside.Wait()
 		e.Wait() // deliveries answered 503 may still be on their way
-		if closeErr := appender.Close(); err == nil {
-			err = closeErr
-		}
-		return err
+		stop()   // the spool drains what it can: nothing is added any more
+		beside.Wait()
+		return errors.Join(err, disk.Close(), appender.Close())
 	}, nil
 }}
+
+// openSpool opens the disk of the tenants whose deliveries go over it.
+func (a *App) openSpool(log ingest.RawLog) (*spool.Spool, error) {
+	o := spool.Options{
+		Dir: filepath.Join(a.opts.DataDir, "spool"), Drain: ingest.DrainTo(log),
+		MaxBytes: a.cfg.Edge.Spool.MaxBytes, MaxAge: a.cfg.Edge.Spool.MaxAge,
+		Logger: a.opts.Logger, Synced: a.metrics.synced, Lost: a.metrics.spoolLost,
+	}
+	for _, t := range a.cfg.Tenants {
+		if t.Ack == ingest.AckSpool {
+			o.Queues = append(o.Queues, t.ID)
+		}
+	}
+	disk, err := spool.Open(o)
+	if err != nil {
+		return nil, fmt.Errorf("%w; the data dir must be on a disk that the process can write", err)
+	}
+	a.metrics.watch(disk)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.spool = disk
+	return disk, nil
+}
+
+// Spooled is the number of accepted deliveries that are not in the raw log yet.
+func (a *App) Spooled() (deliveries uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.spool != nil {
+		for _, s := range a.spool.Stats() {
+			deliveries += s.Entries
+		}
+	}
+	return deliveries
+}
+
+// spoolHighWater is the fill above which an edge asks for no more traffic.
+const spoolHighWater = 0.9
+
+// spoolReady returns why the edge should get no more deliveries.
+func spoolReady(disk *spool.Spool) error {
+	for queue := range disk.Stats() {
+		if fill := disk.Fill(queue); fill > spoolHighWater {
+			return fmt.Errorf("spool of tenant %s is full to %.0f %%", queue, 100*fill)
+		}
+	}
+	return nil
+}
 
 // rawLog is Kafka as the edges see it.
 type rawLog struct{ appender *stream.Appender }

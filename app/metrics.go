@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"trunkline/ingest"
+	"trunkline/ingest/spool"
 )
 
 // metrics are the process's own figures. Labels are bounded (I10: no payload,
@@ -20,6 +21,8 @@ type metrics struct {
 	answers  *prometheus.CounterVec
 	events   *prometheus.CounterVec
 	accepted *prometheus.HistogramVec
+	fsyncs   prometheus.Histogram
+	lost     *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -35,11 +38,21 @@ func newMetrics() *metrics {
 		}, []string{"vendor"}),
 		accepted: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "trunkline_accept_to_durable_seconds",
-			Help:    "Time from the arrival of a delivery to its acknowledgement by Kafka.",
+			Help:    "Time from the arrival of a delivery to its being durable: on the spool's disk, or acknowledged by Kafka.",
 			Buckets: []float64{.001, .0025, .005, .01, .02, .05, .1, .2, .4, .8},
 		}, []string{"vendor"}),
+		fsyncs: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "trunkline_fsync_seconds",
+			Help:    "Time that the spool's disk took to sync.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .02, .05, .1, .2, .4, .8},
+		}),
+		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_spool_lost_total",
+			Help: "Accepted deliveries that the spool's disk lost.",
+		}, []string{"tenant"}),
 	}
-	m.registry.MustRegister(m.answers, m.events, m.accepted, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.answers, m.events, m.accepted, m.fsyncs, m.lost,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -50,6 +63,44 @@ func (m *metrics) answered(vendor string, o ingest.Outcome) {
 func (m *metrics) durable(vendor string, events int, took time.Duration) {
 	m.events.WithLabelValues(vendor).Add(float64(events))
 	m.accepted.WithLabelValues(vendor).Observe(took.Seconds())
+}
+
+func (m *metrics) synced(took time.Duration) { m.fsyncs.Observe(took.Seconds()) }
+
+func (m *metrics) spoolLost(tenant string, deliveries uint64) {
+	m.lost.WithLabelValues(tenant).Add(float64(deliveries))
+}
+
+// watch adds what waits in a spool to the figures.
+func (m *metrics) watch(s *spool.Spool) { m.registry.MustRegister(spoolCollector{s}) }
+
+// spoolCollector tells of the tenants' queues of a spool.
+type spoolCollector struct{ spool *spool.Spool }
+
+var (
+	spoolBytes   = prometheus.NewDesc("trunkline_spool_bytes", "Bytes that wait on the edge's disk for Kafka.", []string{"tenant"}, nil)
+	spoolEntries = prometheus.NewDesc("trunkline_spool_deliveries", "Deliveries that wait on the edge's disk for Kafka.", []string{"tenant"}, nil)
+	spoolOldest  = prometheus.NewDesc("trunkline_spool_oldest_seconds", "Age of the oldest of them.", []string{"tenant"}, nil)
+	spoolFill    = prometheus.NewDesc("trunkline_spool_fill_ratio", "Used part of what a tenant's queue may hold, by bytes or by age.", []string{"tenant"}, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (spoolCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{spoolBytes, spoolEntries, spoolOldest, spoolFill} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c spoolCollector) Collect(ch chan<- prometheus.Metric) {
+	for tenant, s := range c.spool.Stats() {
+		for d, v := range map[*prometheus.Desc]float64{
+			spoolBytes: float64(s.Bytes), spoolEntries: float64(s.Entries),
+			spoolOldest: s.Age.Seconds(), spoolFill: c.spool.Fill(tenant),
+		} {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, tenant)
+		}
+	}
 }
 
 // observe serves metrics and health of the process.

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -27,7 +28,8 @@ const (
 	UnknownEncoding  Outcome = "unknown_encoding"
 	RateLimited      Outcome = "rate_limited"
 	NotReady         Outcome = "not_ready"   // the tenant has no topics or no keys yet
-	NotDurable       Outcome = "not_durable" // Kafka did not acknowledge in time
+	NotDurable       Outcome = "not_durable" // the spool or Kafka did not acknowledge in time
+	SpoolFull        Outcome = "spool_full"
 	Overloaded       Outcome = "overloaded"
 	QuotaSpent       Outcome = "quota_spent" // of the quarantine
 	Interrupted      Outcome = "interrupted" // the body came too slowly
@@ -42,6 +44,8 @@ type answer struct {
 	reason   string // of a quarantined request
 	detail   string // what is wrong and what would be right; never payload (I10)
 	allow    string // of a method that is not allowed
+
+	retryWithin int // seconds in which to come back; zero: maxRetryAfter
 }
 
 // refuse is an answer other than 200.
@@ -121,7 +125,7 @@ func (a *answer) write(w http.ResponseWriter, random func(n int) int) {
 	case http.StatusRequestEntityTooLarge:
 		h.Set("Connection", "close")
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h.Set("Retry-After", strconv.Itoa(1+random(maxRetryAfter)))
+		h.Set("Retry-After", strconv.Itoa(1+random(cmp.Or(a.retryWithin, maxRetryAfter))))
 	}
 	w.WriteHeader(a.outcome.status())
 	// The sender may be gone: there is nobody left to tell.

@@ -22,7 +22,8 @@ import (
 // Options are what an [Edge] needs. Zero values of the optional ones stand for
 // the default named beside them.
 type Options struct {
-	Log     RawLog                    // required
+	Log     RawLog                    // Kafka; required
+	Spool   Spool                     // required for tenants whose deliveries go over it
 	Tenants []Tenant                  // whose deliveries are accepted
 	Mappers map[string]vendors.Mapper // by vendor; one for each vendor of a tenant
 
@@ -187,7 +188,7 @@ func NewEdge(o Options) (*Edge, error) {
 	}
 	return &Edge{
 		o: o, senders: all, byVendor: byVendor,
-		appender: &appender{log: o.Log, logger: o.Logger, slots: make(chan struct{}, o.MaxPending)},
+		appender: &appender{logger: o.Logger, slots: make(chan struct{}, o.MaxPending)},
 	}, nil
 }
 

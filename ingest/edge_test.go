@@ -82,10 +82,10 @@ func options(log RawLog) Options {
 		Tokens: []Secret{devToken}, Keys: keys(currentSecret, previousSecret), Require: RequireEither,
 	}
 	return Options{
-		Log: log,
+		Log: log, Spool: &memorySpool{log: log},
 		Tenants: []Tenant{
 			{
-				ID: "acme", Vendors: topology.Vendors, VendorIDs: []string{"11e85da0-f32c-7e10-898c-0242ac110003"},
+				ID: "acme", Vendors: topology.Vendors, Ack: AckKafka, VendorIDs: []string{"11e85da0-f32c-7e10-898c-0242ac110003"},
 				Auth: Auth{topology.Genesys: either, topology.CXone: either},
 			},
 			{

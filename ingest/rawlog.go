@@ -22,7 +22,7 @@ type Record struct {
 // RawLog is where an edge makes events durable.
 type RawLog interface {
 	// Append writes all records or reports an error. Nil means that every one
-	// of them is acknowledged with acks=all (I1). After an error any part of
+	// of them is acknowledged with acks=all, or on disk (I1). After an error any part of
 	// them may have been written: the vendor sends them again and dedup removes
 	// what doubled. Append returns soon after ctx is done, keeps no reference to
 	// records, names no payload in its errors (I10), and is called
@@ -36,7 +36,6 @@ var errOverloaded = errors.New("too many appends under way")
 // appender bounds the time and the number of appends: an answer is due in time
 // whatever the log does.
 type appender struct {
-	log     RawLog
 	logger  *slog.Logger
 	slots   chan struct{}
 	running sync.WaitGroup
@@ -45,8 +44,8 @@ type appender struct {
 
 // append returns nil only after the log acknowledged every record (I1), and
 // returns when ctx is done even if the log does not.
-func (a *appender) append(ctx context.Context, records []Record) error {
-	err := a.bounded(ctx, func() error { return a.log.Append(ctx, records) })
+func (a *appender) append(ctx context.Context, log RawLog, records []Record) error {
+	err := a.bounded(ctx, func() error { return log.Append(ctx, records) })
 	if errors.Is(err, errOverloaded) {
 		return err
 	}
@@ -93,8 +92,8 @@ func recovered(write func() error) (err error) {
 func (a *appender) tell(err error) {
 	switch {
 	case err != nil && a.failing.CompareAndSwap(false, true):
-		a.logger.Error("raw log does not acknowledge: answering 503", "error", err)
+		a.logger.Error("deliveries do not become durable: answering 503", "error", err)
 	case err == nil && a.failing.CompareAndSwap(true, false):
-		a.logger.Info("raw log acknowledges again")
+		a.logger.Info("deliveries become durable again")
 	}
 }

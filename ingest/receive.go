@@ -41,7 +41,20 @@ func (e *Edge) ready(s *sender) *answer {
 	if !e.o.TenantReady(s.vendor, s.tenant) {
 		return refuse(NotReady, "the tenant is being set up")
 	}
+	if s.fill() >= 1 {
+		return s.full()
+	}
 	return nil
+}
+
+// full refuses until the spool has drained.
+func (s *sender) full() *answer {
+	return s.unwell(SpoolFull, "too many deliveries wait for Kafka")
+}
+
+// unwell refuses what the sender is to send again, the later the fuller its spool.
+func (s *sender) unwell(o Outcome, detail string) *answer {
+	return &answer{outcome: o, detail: detail, retryWithin: 1 + int(s.fill()*(maxRetryAfter-1))}
 }
 
 // accept makes a delivery of one of the route's candidates durable and says so.
@@ -160,11 +173,13 @@ func (e *Edge) store(ctx context.Context, d *delivery, events [][]byte) *answer 
 		}
 		records[i] = r
 	}
-	switch err := e.appender.append(ctx, records); {
+	switch err := e.appender.append(ctx, d.sender.log, records); {
 	case errors.Is(err, errOverloaded):
-		return refuse(Overloaded, "too many deliveries at once")
+		return d.sender.unwell(Overloaded, "too many deliveries at once")
+	case isFull(err):
+		return d.sender.full()
 	case err != nil:
-		return refuse(NotDurable, "not durable in time")
+		return d.sender.unwell(NotDurable, "not durable in time")
 	}
 	// From here on every record is acknowledged (I1).
 	e.o.Durable(d.sender.vendor, len(records), e.o.Now().Sub(d.received))

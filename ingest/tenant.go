@@ -99,6 +99,7 @@ type Tenant struct {
 	VendorIDs []string // what the vendors call it; checked where the path names no tenant
 	Auth      Auth
 	Rate      Rate
+	Ack       Ack
 }
 
 // sender is one tenant at one vendor.
@@ -116,6 +117,9 @@ type sender struct {
 
 	rate  *rate.Limiter // of the tenant at all vendors
 	quota quota
+
+	log  RawLog         // where its events become durable
+	fill func() float64 // of its spool, from 0 to 1
 }
 
 // tenancy identifies a sender.
@@ -140,6 +144,10 @@ func senders(o Options) (map[tenancy]*sender, error) {
 		if t.Rate.PerSecond < 0 || t.Rate.Burst < 0 || t.Rate.PerSecond > 0 && t.Rate.Burst == 0 {
 			faults = append(faults, fmt.Errorf("tenant %q: rate: want a positive rate and burst, or neither", t.ID))
 		}
+		log, fill, err := t.log(o)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("tenant %q: %w", t.ID, err))
+		}
 		limiter := rate.NewLimiter(rate.Inf, 0)
 		if t.Rate.PerSecond > 0 {
 			limiter = rate.NewLimiter(rate.Limit(t.Rate.PerSecond), t.Rate.Burst)
@@ -158,6 +166,7 @@ func senders(o Options) (map[tenancy]*sender, error) {
 			s := &sender{
 				vendor: vendor, tenant: t.ID, vendorIDs: t.VendorIDs,
 				conventions: c.Signing.conventions(), require: c.policy(vendor), strict: c.Strict, rate: limiter,
+				log: log, fill: fill,
 			}
 			for _, token := range c.Tokens {
 				s.tokens = append(s.tokens, hashToken(string(token)))
@@ -173,6 +182,19 @@ func senders(o Options) (map[tenancy]*sender, error) {
 		}
 	}
 	return all, errors.Join(faults...)
+}
+
+// log returns where the tenant's events become durable, and how full that is.
+func (t Tenant) log(o Options) (RawLog, func() float64, error) {
+	switch {
+	case t.Ack == AckKafka:
+		return o.Log, func() float64 { return 0 }, nil
+	case t.Ack != AckSpool && t.Ack != "":
+		return nil, nil, fmt.Errorf("ack %q: want %s or %s", string(t.Ack), AckSpool, AckKafka)
+	case o.Spool == nil:
+		return nil, nil, errors.New("ack spool: there is no spool")
+	}
+	return spooled{o.Spool, t.ID}, func() float64 { return o.Spool.Fill(t.ID) }, nil
 }
 
 func (s *sender) newSet(o Options, static []keys.Key, url string) *keys.Set {

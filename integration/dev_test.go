@@ -64,7 +64,7 @@ func TestDevGoesOnAfterRestarts(t *testing.T) {
 		end(d)
 	}
 	d := harness.StartDev(t, dir)
-	harness.Drained(t, d.Config)
+	harness.Drained(t, d.Config, d.Addrs.Metrics)
 	balance(t, d.Config)
 }
 

@@ -92,7 +92,7 @@ func (r *foreignReader) avro(b []byte) map[string]any {
 func TestForeignClientReadsEverything(t *testing.T) {
 	d := harness.StartDev(t, t.TempDir())
 	send(t, d.Addrs.Edge, 7, 600)
-	harness.Drained(t, d.Config)
+	harness.Drained(t, d.Config, d.Addrs.Metrics)
 	r := &foreignReader{t: t, config: d.Config, registry: d.Addrs.Registry, schemas: map[uint32]*goavro.Codec{}}
 
 	rows := 0
@@ -172,7 +172,7 @@ func TestChangesAsConnectJSON(t *testing.T) {
 	}
 	all := d.Run("all", app.RoleAll)
 	send(t, all.Addrs["edge"], 3, 200)
-	harness.Drained(t, d.Config)
+	harness.Drained(t, d.Config, all.Addrs["metrics"])
 	r := &foreignReader{t: t, config: d.Config}
 	n := 0
 	for _, topic := range topology.ChangeTopics() {

@@ -26,7 +26,7 @@ func TestKilledInstancesLoseAndDoubleNothing(t *testing.T) {
 		victim.Start()
 	}
 	sent()
-	harness.Drained(t, d.Config)
+	harness.Drained(t, d.Config, edge.Addrs["metrics"])
 	balance(t, d.Config)
 }
 

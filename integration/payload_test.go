@@ -95,7 +95,7 @@ func TestOddPayloads(t *testing.T) {
 		eventOnly = append(eventOnly, sendTo(t, d, topology.Genesys, []byte(body))+"/0")
 	}
 	post(t, d.Addrs.Edge, seedUser("last", "last"))
-	harness.Drained(t, d.Config)
+	harness.Drained(t, d.Config, d.Addrs.Metrics)
 
 	for _, id := range ids {
 		status, body := harness.Fetch(t, d.Addrs.View+"/v1/genesys/acme/resources/user/"+url.PathEscape(id))
@@ -154,15 +154,15 @@ func TestDisorderDuplicatesAndDeletes(t *testing.T) {
 	// One array: they arrive together, in the wrong order.
 	post(t, d.Addrs.Edge, "["+update("third", base+3)+","+update("first", base+1)+","+update("second", base+2)+"]")
 	post(t, d.Addrs.Edge, update("first", base+1))
-	harness.Drained(t, d.Config)
+	harness.Drained(t, d.Config, d.Addrs.Metrics)
 	late := sendTo(t, d, topology.Genesys, []byte(update("too-late", base)))
 
 	audit := `"topicName":"v2.audits.entitytype.Flow.entityid.f","version":"2","eventBody":{"id":"audit-1","serviceName":"Architect","level":"USER","eventTime":"2026-11-22T01:52:09.000Z","action":"Update","entityType":"Flow","entity":{"id":"f","name":"IVR"},"propertyChanges":[{"property":"x","newValues":["1"]}]}`
 	one := sendTo(t, d, topology.Genesys, []byte(`{`+audit+`}`))
 	two := sendTo(t, d, topology.Genesys, []byte(`{"version":"0","id":"eb-1","detail-type":"v2.audits.entitytype.{id}.entityid.{id}","source":"aws.partner/genesys.com/cloud/x/y","time":"2026-11-22T01:52:10Z","detail":{`+audit+`}}`))
-	harness.Drained(t, d.Config)
+	harness.Drained(t, d.Config, d.Addrs.Metrics)
 	gone := sendTo(t, d, topology.Genesys, fmt.Appendf(nil, `{"id":"gone","resourceType":"queue","eventType":"deleted","resourceId":"q","ts_ms":%d}`, base+9))
-	harness.Drained(t, d.Config)
+	harness.Drained(t, d.Config, d.Addrs.Metrics)
 
 	var order []string
 	var tombstoned bool
@@ -226,7 +226,7 @@ func TestBadRequests(t *testing.T) {
 			}
 		})
 	}
-	harness.Drained(t, d.Config)
+	harness.Drained(t, d.Config, d.Addrs.Metrics)
 	report := ledgerOf(t, d.Config)
 	if report.RawRecords != 1 || report.Fates[event.FateDeadLetter] != 1 {
 		t.Errorf("got %d raw records, %d dead letters, want the unreadable one alone", report.RawRecords, report.Fates[event.FateDeadLetter])

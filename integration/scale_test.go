@@ -64,7 +64,7 @@ func TestScalingLosesAndDoublesNothing(t *testing.T) {
 		settled(len(leaves) - i)
 	}
 	sent()
-	harness.Drained(t, d.Config)
+	harness.Drained(t, d.Config, edge.Addrs["metrics"])
 	balance(t, d.Config)
 }
 

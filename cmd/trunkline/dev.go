@@ -181,7 +181,7 @@ func serveDev(ctx context.Context, o devOptions, infra *infrastructure, file str
 		<-ctx.Done()
 		return nil
 	}
-	return selfTest(ctx, infra.config, status, o, out)
+	return selfTest(ctx, infra.config, status, a, o, out)
 }
 
 // untilReady waits until the application can do its work.
@@ -202,8 +202,8 @@ func untilReady(ctx context.Context, a *app.App, ended chan error) error {
 }
 
 // selfTest waits until every raw record has its fate and prints the ledger.
-func selfTest(ctx context.Context, c app.Config, status *status, o devOptions, out io.Writer) error {
-	if err := status.drained(ctx); err != nil {
+func selfTest(ctx context.Context, c app.Config, status *status, a *app.App, o devOptions, out io.Writer) error {
+	if err := status.drained(ctx, a.Spooled); err != nil {
 		return err
 	}
 	report, err := app.Verify(ctx, c, app.VerifyOptions{Rows: true})

@@ -72,15 +72,22 @@ func (s *status) line() string {
 // stalled is how long nothing may move before a drain is given up.
 const stalled = time.Minute
 
-// drained waits until every raw record has its fate; nothing may be sent
-// meanwhile.
-func (s *status) drained(ctx context.Context) error {
+// drained waits until what was accepted is in the raw log and every raw record has
+// its fate; nothing may be sent meanwhile.
+func (s *status) drained(ctx context.Context, spooled func() uint64) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for spooled() > 0 {
+		select {
+		case <-ctx.Done():
+			return errors.New("interrupted before the spool had drained")
+		case <-tick.C:
+		}
+	}
 	raw, err := app.RawRecords(ctx, s.config)
 	if err != nil {
 		return fmt.Errorf("count the raw records: %w", err)
 	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
 	for last, moved := int64(-1), time.Now(); s.Outcomes() < raw; {
 		if now := s.Outcomes(); now != last {
 			last, moved = now, time.Now()

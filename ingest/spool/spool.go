@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -103,6 +104,9 @@ func Open(o Options) (*Spool, error) {
 	for _, name := range slices.Concat(o.Queues, left) {
 		if s.queues[name] != nil {
 			continue
+		}
+		if name != filepath.Base(filepath.Clean(name)) || !filepath.IsLocal(name) || name == "." {
+			return nil, errors.Join(fmt.Errorf("open spool: queue %q: its name is none of a folder", name), s.Close())
 		}
 		q, err := openQueue(&s.o, name)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -347,10 +348,17 @@ func do(request *http.Request) (status int, body string) {
 	return response.StatusCode, string(b)
 }
 
-// Drained waits until every raw record of a deployment has its fate. Nothing may
-// be sent meanwhile.
-func Drained(t testing.TB, c app.Config) {
+// Drained waits until the spools of edges are empty, which are known by the URLs of
+// their metrics, and every raw record of a deployment has its fate. Nothing may be
+// sent meanwhile.
+func Drained(t testing.TB, c app.Config, edges ...string) {
 	t.Helper()
+	for _, url := range edges {
+		Until(t, "the spool has drained", func() bool {
+			status, metrics := Fetch(t, url+"/metrics")
+			return status == http.StatusOK && len(spooled.FindAllString(metrics, -1)) == 0
+		})
+	}
 	raw, err := app.RawRecords(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -366,6 +374,9 @@ func Drained(t testing.TB, c app.Config) {
 		t.Fatal(err)
 	}
 }
+
+// spooled finds deliveries that wait in a spool.
+var spooled = regexp.MustCompile(`(?m)^trunkline_spool_deliveries\{.*\} [^0]`)
 
 // lockedBuffer collects what a process says.
 type lockedBuffer struct {
