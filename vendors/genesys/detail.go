@@ -17,14 +17,14 @@ const detailTopic = "v2.detail.events.conversation."
 func mapDetail(raw *event.Raw, m *message, e event.Event) (event.Event, error) {
 	idOfTopic, name := m.detail()
 	step, known := steps[name]
-	id, err := vendors.FirstID(vendors.Named{Path: m.bodyPath + ".conversationId", Value: m.body.Field("conversationId")})
+	id, err := vendors.FirstID(m.named("conversationId"))
 	if err != nil {
 		return event.Event{}, err
 	}
 	id = first(id, notTemplate(idOfTopic))
 	switch {
 	case id == "" && known:
-		return event.Event{}, vendors.Missing(m.bodyPath+".conversationId", "send the id of the conversation")
+		return event.Event{}, vendors.Missing(m.named("conversationId").Path, "send the id of the conversation")
 	case id == "":
 		e.ID = m.contentID(m.topic)
 		e.Metadata = m.md.Map()

@@ -23,18 +23,15 @@ func (m *message) isFlow() bool {
 // mapFlow reads the notification of a flow: a small part of the flow, and the
 // operation that changed it. It tells no time.
 func mapFlow(raw *event.Raw, m *message, e event.Event) (event.Event, error) {
-	id, err := vendors.FirstID(vendors.Named{Path: m.bodyPath + ".id", Value: m.body.Field("id")})
+	id, err := vendors.FirstID(m.named("id"))
 	if err != nil {
 		return event.Event{}, err
 	}
 	id = first(id, notTemplate(strings.TrimPrefix(m.topic, flowTopic)))
 	if id == "" {
-		return event.Event{}, vendors.Missing(m.bodyPath+".id", "send the id of the flow")
+		return event.Event{}, vendors.Missing(m.named("id").Path, "send the id of the flow")
 	}
-	name, err := vendors.TextAt(vendors.Named{
-		Path:  m.bodyPath + ".currentOperation.actionName",
-		Value: m.body.Field("currentOperation", "actionName"),
-	})
+	name, err := vendors.TextAt(m.named("currentOperation", "actionName"))
 	if err != nil {
 		return event.Event{}, err
 	}

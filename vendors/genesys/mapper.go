@@ -66,18 +66,20 @@ func Map(raw *event.Raw) (event.Event, error) {
 		// What an older edge did not know may be known by now.
 		format = detect(doc, raw.TopicHint)
 	}
-	switch format {
-	case event.GenesysSeed:
+	page := doc.Field("entities").IsArray() || doc.Field("events").IsArray()
+	switch {
+	case format == event.GenesysSeed:
 		return mapSeed(raw, doc)
-	case event.GenesysEventBridge:
+	case format == event.GenesysEventBridge:
 		return mapMessage(raw, eventBridgeMessage(doc))
-	case event.GenesysNotification:
+	case format == event.GenesysNotification:
 		return mapMessage(raw, notificationMessage(doc, raw.TopicHint))
-	}
-	if doc.Field("entities").IsArray() || doc.Field("events").IsArray() {
+	case page:
 		return event.Event{}, event.Reject(event.NotSplit, "a page: the poller makes a record of each entry")
+	case format == event.GenesysAuditQuery:
+		return mapMessage(raw, auditMessage(doc))
 	}
-	return event.Event{}, event.Reject(event.UnknownFormat, "format %q has no mapper: send an EventBridge event, a notification frame or an object with resourceType and eventType", format)
+	return event.Event{}, event.Reject(event.UnknownFormat, "format %q has no mapper: send an EventBridge event, a notification frame, one audit of a query or an object with resourceType and eventType", format)
 }
 
 func key(raw *event.Raw, entityType, id string) event.Key {

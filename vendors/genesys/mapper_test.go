@@ -110,6 +110,12 @@ func TestMap(t *testing.T) {
 		{name: "warning", body: audit(`"action":"Update","status":"WARNING"`), want: want{op: "u"}},
 		{name: "no action", body: audit(`"entityType":"Queue"`), reason: event.MissingField, detail: "eventBody.action"},
 		{name: "no entity id", body: frame("v2.audits.entitytype.{id}.entityid.{id}", `{"action":"Update","entityType":"Queue"}`), reason: event.MissingField, detail: "eventBody.entity.id"},
+		{name: "of a query", body: `{"id":"a1","eventDate":"2026-11-22T01:50:00Z","action":"Update","user":{"id":"u"},"client":{"id":""},"entityType":"Queue","entity":{"id":"q1"},"status":"SUCCESS","propertyChanges":[{"property":"name","newValues":["Claims"]}],"entityChanges":[],"risk":"high"}`,
+			want: want{key: "genesys/acme/queue/q1", id: "a1", op: "u", typ: "config.queue.updated", ts: 1795312200000, source: event.TsEvent, image: `{"id":"q1","name":"Claims"}`, md: map[string]string{"x_eventBody.risk": `"high"`}}},
+		{name: "query of what was read", body: `{"id":"a1","eventDate":"2026-11-22T01:50:00Z","action":"View","entityType":"Queue","entity":{"id":"q1"}}`, filtered: "audit_read"},
+		{name: "query, no entity", body: `{"id":"a","eventDate":"2026-11-22T01:50:00Z","action":"Update","entityType":"Queue"}`, reason: event.MissingField, detail: "body.entity.id"},
+		{name: "query, no type", body: `{"id":"a","eventDate":"2026-11-22T01:50:00Z","action":"Update","entity":{"id":"q1"}}`, reason: event.MissingField, detail: "body.entityType"},
+		{name: "page of a query", body: `{"entities":[],"pageSize":25}`, reason: event.NotSplit},
 		{name: "changes are no list", body: audit(`"action":"Update","propertyChanges":{}`), reason: event.InvalidField, detail: "propertyChanges"},
 		{name: "change without property", body: audit(`"action":"Update","propertyChanges":[{"newValues":["x"]}]`), reason: event.MissingField, detail: "propertyChanges.0.property"},
 
@@ -131,6 +137,7 @@ func TestMap(t *testing.T) {
 		{name: "unknown envelope fields", body: `{"topicName":"t","eventBody":{},"sequence":7}`, want: want{typ: "genesys.t", md: map[string]string{"x_sequence": "7"}}},
 		{name: "bare body with a hint", body: `{"eventTime":1795312200000,"conversationId":"c"}`, hint: "v2.detail.events.conversation.{id}.customer.start",
 			want: want{key: "genesys/acme/conversation/c", op: "c", typ: "conversation.started"}},
+		{name: "subscription changed", body: frame("v2.subscription.updated", `{}`), filtered: "transport_frame"},
 		{name: "system topic by EventBridge", body: bridge("v2.system.token_revoked.{id}", "v2.system.token_revoked.x", `{}`), filtered: "transport_frame"},
 		{name: "body is a list", body: frame("v2.x", `[]`), reason: event.InvalidField, detail: "eventBody"},
 		{name: "EventBridge without body", body: `{"detail-type":"EC2 Instance State-change","detail":{"state":"on"}}`, reason: event.MissingField, detail: "detail.eventBody"},
@@ -145,7 +152,6 @@ func TestMap(t *testing.T) {
 		// No event.
 		{name: "array", body: `[{"resourceType":"user"}]`, reason: event.NotSplit},
 		{name: "scalar", body: `42`, reason: event.UnknownFormat},
-		{name: "one audit of a query", body: `{"id":"a","eventDate":"2026-11-22T01:50:00Z","action":"Update"}`, reason: event.UnknownFormat, detail: "genesys.audit_query"},
 		{name: "unknown shape", body: `{"hello":"world"}`, reason: event.UnknownFormat},
 		{name: "no JSON", body: `<xml/>`, reason: event.MalformedJSON},
 		{name: "doubled name", body: `{"resourceType":"user","eventType":"updated","data":{"a":1,"a":2}}`, reason: event.MalformedJSON, detail: `"data.a"`},
@@ -322,7 +328,7 @@ func FuzzMap(f *testing.F) {
 		m := Mapper()
 		raw := record(string(body))
 		raw.TopicHint = hint
-		for _, format := range []event.Format{m.Detect(raw.Body, hint), event.GenesysSeed, event.GenesysEventBridge, event.GenesysNotification} {
+		for _, format := range []event.Format{m.Detect(raw.Body, hint), event.GenesysSeed, event.GenesysEventBridge, event.GenesysNotification, event.GenesysAuditQuery} {
 			raw.Format = format
 			e, err := m.Map(raw)
 			key, id, ok := m.Key(raw)

@@ -71,11 +71,18 @@ func notificationMessage(doc vendors.Value, topicHint string) *message {
 	return m
 }
 
+// auditMessage takes doc for one audit of a query, which comes without an
+// envelope.
+func auditMessage(doc vendors.Value) *message {
+	return &message{topic: auditTopic + "{id}.entityid.{id}", body: doc, bodyPath: "body"}
+}
+
+// mapMessage reads the message of a topic.
 func mapMessage(raw *event.Raw, m *message) (event.Event, error) {
 	switch {
 	case m.err != nil:
 		return event.Event{}, m.err
-	case m.topic == "channel.metadata" || strings.HasPrefix(m.topic, "v2.system."):
+	case m.topic == "channel.metadata" || m.topic == "v2.subscription.updated" || strings.HasPrefix(m.topic, "v2.system."):
 		return event.Event{}, &event.Filtered{Reason: "transport_frame"}
 	case m.topic == "":
 		return event.Event{}, vendors.Missing(m.topicPath, "send the topic that the event body belongs to")
@@ -99,26 +106,35 @@ func mapMessage(raw *event.Raw, m *message) (event.Event, error) {
 	return mapDetail(raw, m, e)
 }
 
+// named is the value at a path of the body, with its path from the top.
+func (m *message) named(path ...string) vendors.Named {
+	return vendors.Named{
+		Path:  m.bodyPath + "." + strings.Join(path, "."),
+		Value: m.body.Field(path...),
+	}
+}
+
 // allTimes are the places of the event time in the order of the design: those
 // of the event, the envelope's exact one, and last what is cut to seconds.
 func (m *message) allTimes() []vendors.TimeField {
-	inBody := func(path ...string) vendors.TimeField {
-		f := at(m.body, event.TsEvent, path...)
-		f.Path = m.bodyPath + "." + f.Path
-		return f
-	}
 	times := []vendors.TimeField{
-		inBody("ts_ms"), inBody("eventTime"), inBody("eventDate"),
-		inBody("modifiedDate"), inBody("routingStatus", "startTime"),
+		m.timeAt("ts_ms"), m.timeAt("eventTime"), m.timeAt("eventDate"),
+		m.timeAt("modifiedDate"), m.timeAt("routingStatus", "startTime"),
 	}
 	if len(m.times) > 0 {
 		times = append(times, m.times[0])
 	}
-	times = append(times, inBody("timestamp"))
+	times = append(times, m.timeAt("timestamp"))
 	if len(m.times) > 1 {
 		times = append(times, m.times[1:]...)
 	}
 	return times
+}
+
+// timeAt is the time field at a path of the body.
+func (m *message) timeAt(path ...string) vendors.TimeField {
+	n := m.named(path...)
+	return vendors.TimeField{Path: n.Path, Value: n.Value, Source: event.TsEvent}
 }
 
 // contentID is the event id of a message that carries none. Both envelopes give
