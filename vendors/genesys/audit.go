@@ -138,11 +138,3 @@ func newValue(values []vendors.Value) vendors.Value {
 		return vendors.Array(values...)
 	}
 }
-
-// notTemplate is a segment of a topic, "" where the topic is only a template.
-func notTemplate(segment string) string {
-	if segment == "{id}" {
-		return ""
-	}
-	return segment
-}

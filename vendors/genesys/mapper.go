@@ -4,8 +4,6 @@
 package genesys
 
 import (
-	"strings"
-
 	"trunkline/event"
 	"trunkline/vendors"
 )
@@ -85,16 +83,3 @@ func Map(raw *event.Raw) (event.Event, error) {
 func key(raw *event.Raw, entityType, id string) event.Key {
 	return event.Key{Vendor: Vendor, Tenant: raw.Tenant, Type: entityType, ID: id} // (I9)
 }
-
-// eventOnly is an event of a known format in which no entity can be found: it
-// reaches the event bus under the vendor's own name.
-func eventOnly(raw *event.Raw, e event.Event, original string, content vendors.Value) event.Event {
-	e.Key = event.Unkeyed(Vendor, raw.Tenant, raw.IngestID)
-	e.Op = event.OpNone
-	e.Type = ownType(original)
-	e.Image, e.Partial = content.Canonical(), true
-	return e
-}
-
-// ownType is the event type of what has no canonical name.
-func ownType(original string) string { return Vendor + "." + strings.ToLower(original) }

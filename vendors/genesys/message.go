@@ -1,7 +1,6 @@
 package genesys
 
 import (
-	"regexp"
 	"strings"
 
 	"trunkline/event"
@@ -15,11 +14,15 @@ type message struct {
 	template string // with {id} for the ids; "" when the envelope does not tell
 	body     vendors.Value
 	times    []vendors.TimeField // of the envelope, best first
+	trace    string              // CorrelationId, the same in both envelopes
 	md       vendors.Metadata
 	err      error // of the envelope, told after transport frames are filtered
 
 	bodyPath  string // of body, for error texts
 	topicPath string
+
+	// The parts of a topic `{beginning}{id}.{name}`; see locate.
+	beginning, id, name string
 }
 
 var (
@@ -47,6 +50,7 @@ func eventBridgeMessage(doc vendors.Value) *message {
 	if m.topic == "" {
 		m.topic = m.template
 	}
+	m.trace, _ = detail.Field("metadata", "CorrelationId").Text()
 	m.md.Unknown("", doc, bridgeFields)
 	m.md.Unknown("detail.", detail, frameFields)
 	return m
@@ -67,6 +71,7 @@ func notificationMessage(doc vendors.Value, topicHint string) *message {
 		m.body, m.bodyPath, m.times = doc, "body", nil
 		return m
 	}
+	m.trace, _ = doc.Field("metadata", "CorrelationId").Text()
 	m.md.Unknown("", doc, frameFields)
 	return m
 }
@@ -91,6 +96,7 @@ func mapMessage(raw *event.Raw, m *message) (event.Event, error) {
 	case !m.body.IsObject():
 		return event.Event{}, event.Reject(event.InvalidField, "%s: send the event as an object", m.bodyPath)
 	}
+	m.locate()
 	var e event.Event
 	var err error
 	e.TsMs, e.TsSource, err = vendors.EventTime(raw.ReceivedMs, m.allTimes()...)
@@ -102,8 +108,18 @@ func mapMessage(raw *event.Raw, m *message) (event.Event, error) {
 		return mapAudit(raw, m, e)
 	case m.isFlow():
 		return mapFlow(raw, m, e)
+	case m.beginning == userTopic && isAgentPart(m.name), m.beginning == agentTopic && m.name == "state":
+		return mapAgent(raw, m, e)
+	case m.beginning == queueTopic && m.name == "users":
+		return mapMember(raw, m, e)
 	}
-	return mapDetail(raw, m, e)
+	return mapConversation(raw, m, e)
+}
+
+// eventOnly is a message of no entity, for the event bus; e has its id.
+func (m *message) eventOnly(raw *event.Raw, e event.Event) event.Event {
+	e.Metadata = m.md.Map()
+	return vendors.EventOnly(Vendor, raw, e, m.typeName(), m.body)
 }
 
 // named is the value at a path of the body, with its path from the top.
@@ -120,6 +136,7 @@ func (m *message) allTimes() []vendors.TimeField {
 	times := []vendors.TimeField{
 		m.timeAt("ts_ms"), m.timeAt("eventTime"), m.timeAt("eventDate"),
 		m.timeAt("modifiedDate"), m.timeAt("routingStatus", "startTime"),
+		m.timeAt("currentStateStart"),
 	}
 	if len(m.times) > 0 {
 		times = append(times, m.times[0])
@@ -144,20 +161,4 @@ func (m *message) timeAt(path ...string) vendors.TimeField {
 // stands in the body and so in the digest.
 func (m *message) contentID(topic string) string {
 	return vendors.ContentID(topic, string(m.body.Field("eventTime").Canonical()), vendors.Digest(m.body))
-}
-
-var uuidText = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
-// typeName names the kind of the message: its topic with {id} for the ids.
-func (m *message) typeName() string {
-	if m.template != "" {
-		return m.template
-	}
-	segments := strings.Split(m.topic, ".")
-	for i, s := range segments {
-		if uuidText.MatchString(s) {
-			segments[i] = "{id}"
-		}
-	}
-	return strings.Join(segments, ".")
 }
