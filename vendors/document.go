@@ -259,6 +259,34 @@ func (v Value) Default(name string, value Value) Value {
 	return v.With(name, value)
 }
 
+// Has reports whether the object v has the member name, though it be null.
+func (v Value) Has(name string) bool {
+	_, found := v.find(name)
+	return v.kind == '{' && found
+}
+
+// Rename returns the object v with its member from called to.
+func (v Value) Rename(from, to string) Value {
+	if !v.Has(from) {
+		return v
+	}
+	return v.Without(NamesOf(from)).With(to, v.Field(from))
+}
+
+// Merge returns the object v with the members of the object over, which take
+// the place of those of their names.
+func (v Value) Merge(over Value) Value {
+	members := make([]Member, 0, len(v.members)+len(over.members)+2)
+	for _, m := range v.members {
+		if _, found := over.find(string(m.Name)); !found {
+			members = append(members, m)
+		}
+	}
+	members = append(members, over.members...)
+	slices.SortFunc(members, compareNames)
+	return Value{kind: '{', members: members}
+}
+
 // Without returns the object v without the named members.
 func (v Value) Without(names Names) Value {
 	members := make([]Member, 0, len(v.members)+2)

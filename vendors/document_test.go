@@ -137,6 +137,19 @@ func TestField(t *testing.T) {
 	if got, want := string(changed.Without(NamesOf("n", "b")).Canonical()), `{"c":"\""}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	merged := v.Field("a").Rename("n", "b2").Rename("none", "z").Merge(ObjectOf(map[string]Value{"a": Int(0), "b": Int(7)}))
+	if got, want := string(merged.Canonical()), `{"a":0,"b":7,"b2":null}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := string(v.Field("a").Rename("n", "b").Canonical()), `{"b":null}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := string(Value{}.Merge(Object().With("a", Int(0))).Canonical()), `{"a":0}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if a := v.Field("a"); !a.Has("n") || a.Has("none") || v.Field("list").Has("") {
+		t.Errorf("%s: members that are not there, or not those that are", v.Canonical())
+	}
 	if got, want := string(v.Field("a").Canonical()), `{"b":"x","n":null}`; got != want {
 		t.Errorf("source became %s, want %s", got, want)
 	}

@@ -103,7 +103,7 @@ func (f fact) deliveries(g *rand.Rand) []delivery {
 // transport's.
 func TestSameFact(t *testing.T) {
 	g := rand.New(rand.NewPCG(5, 6))
-	for range 2000 {
+	for range 500 {
 		f := randomFact(g)
 		var want event.Event
 		for i, d := range f.deliveries(g) {
