@@ -46,7 +46,7 @@ type Raw struct {
 	SigStatus   string // verified, bearer, deferred or none
 	SigKID      string
 	SourceID    string // SSE id or delivery id
-	TopicHint   string // the ?topic= of a bare event body
+	TopicHint   string // the ?topic= of a bare event body; the list of a polled record
 	Body        []byte // unchanged
 }
 

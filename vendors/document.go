@@ -250,6 +250,43 @@ func (v Value) With(name string, value Value) Value {
 	return Value{kind: '{', members: members}
 }
 
+// Default returns the object v with the member name set to value, unless it
+// has one that is not null.
+func (v Value) Default(name string, value Value) Value {
+	if v.Field(name).Exists() {
+		return v
+	}
+	return v.With(name, value)
+}
+
+// Has reports whether the object v has the member name, though it be null.
+func (v Value) Has(name string) bool {
+	_, found := v.find(name)
+	return v.kind == '{' && found
+}
+
+// Rename returns the object v with its member from called to.
+func (v Value) Rename(from, to string) Value {
+	if !v.Has(from) {
+		return v
+	}
+	return v.Without(NamesOf(from)).With(to, v.Field(from))
+}
+
+// Merge returns the object v with the members of the object over, which take
+// the place of those of their names.
+func (v Value) Merge(over Value) Value {
+	members := make([]Member, 0, len(v.members)+len(over.members)+2)
+	for _, m := range v.members {
+		if _, found := over.find(string(m.Name)); !found {
+			members = append(members, m)
+		}
+	}
+	members = append(members, over.members...)
+	slices.SortFunc(members, compareNames)
+	return Value{kind: '{', members: members}
+}
+
 // Without returns the object v without the named members.
 func (v Value) Without(names Names) Value {
 	members := make([]Member, 0, len(v.members)+2)
@@ -275,8 +312,18 @@ func NamesOf(names ...string) Names {
 	return set
 }
 
-// IsTrue reports whether v is the JSON true.
-func (v Value) IsTrue() bool { return v.kind == 't' }
+// Flag reads a boolean, also one that is told as text, such as "True"; ok is
+// false for anything else.
+func (v Value) Flag() (set, ok bool) {
+	text, _ := v.Text()
+	switch {
+	case v.kind == 't', strings.EqualFold(text, "true"):
+		return true, true
+	case v.kind == 'f', strings.EqualFold(text, "false"):
+		return false, true
+	}
+	return false, false
+}
 
 // Whole returns the whole part of a number, or of a string that holds one; ok
 // is false for what is none or below zero.

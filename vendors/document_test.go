@@ -130,12 +130,44 @@ func TestField(t *testing.T) {
 	if n, ok := v.Field("t").Whole(); ok {
 		t.Errorf("true is the number %d", n)
 	}
-	changed := v.Field("a").With("b", Int(1)).With("c", String("\"")).Without(NamesOf("n"))
-	if got, want := string(changed.Canonical()), `{"b":1,"c":"\""}`; got != want {
+	changed := v.Field("a").With("b", Int(1)).With("c", String("\"")).Default("b", Int(2)).Default("n", Int(3))
+	if got, want := string(changed.Canonical()), `{"b":1,"c":"\"","n":3}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := string(changed.Without(NamesOf("n", "b")).Canonical()), `{"c":"\""}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	merged := v.Field("a").Rename("n", "b2").Rename("none", "z").Merge(ObjectOf(map[string]Value{"a": Int(0), "b": Int(7)}))
+	if got, want := string(merged.Canonical()), `{"a":0,"b":7,"b2":null}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := string(v.Field("a").Rename("n", "b").Canonical()), `{"b":null}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := string(Value{}.Merge(Object().With("a", Int(0))).Canonical()), `{"a":0}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if a := v.Field("a"); !a.Has("n") || a.Has("none") || v.Field("list").Has("") {
+		t.Errorf("%s: members that are not there, or not those that are", v.Canonical())
 	}
 	if got, want := string(v.Field("a").Canonical()), `{"b":"x","n":null}`; got != want {
 		t.Errorf("source became %s, want %s", got, want)
+	}
+}
+
+func TestFlag(t *testing.T) {
+	for in, want := range map[string]struct{ set, ok bool }{
+		`true`: {true, true}, `"True"`: {true, true}, `"true"`: {true, true},
+		`false`: {false, true}, `"False"`: {false, true},
+		`"yes"`: {}, `1`: {}, `null`: {}, `""`: {}, `{}`: {},
+	} {
+		v, err := Parse([]byte(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if set, ok := v.Flag(); set != want.set || ok != want.ok {
+			t.Errorf("%s: got %v, %v, want %+v", in, set, ok, want)
+		}
 	}
 }
 

@@ -13,8 +13,8 @@ type Mapper struct {
 	Vendor string // "genesys", "cxone"
 
 	// Detect tells the format of one event by its shape; topicHint is the
-	// ?topic= of a bare event body. Bytes of no known shape, and bytes that are
-	// no JSON, are event.FormatUnknown.
+	// ?topic= of a bare event body, or the list of a polled record. Bytes of no
+	// known shape, and bytes that are no JSON, are event.FormatUnknown.
 	Detect func(body []byte, topicHint string) event.Format
 
 	// Key finds the entity key and the event id of a raw record. It agrees with

@@ -16,14 +16,15 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/events.golden")
 
-// record is the raw record that an edge makes of body.
-func record(body string) *event.Raw {
+// record is the raw record that an edge makes of body, or a poller with the list
+// it is of.
+func record(body, hint string) *event.Raw {
 	raw := &event.Raw{
 		Vendor: Vendor, Tenant: "acme", Transport: event.Push,
 		IngestID: "01934f5e-0000-7000-8000-000000000000/0", ReceivedMs: 1795400000000,
-		Body: []byte(body),
+		TopicHint: hint, Body: []byte(body),
 	}
-	raw.Format = Detect(raw.Body, "")
+	raw.Format = Detect(raw.Body, hint)
 	return raw
 }
 
@@ -39,8 +40,11 @@ func TestSamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw := record(string(body))
+		raw := record(string(body), "")
 		fmt.Fprintf(&got, "== %s %s\n%s\n", filepath.Base(file), raw.Format, describe(Map(raw)))
+		for _, raw := range polled(body) {
+			fmt.Fprintf(&got, "== %s of %s %s\n%s\n", filepath.Base(file), raw.TopicHint, raw.Format, describe(Map(raw)))
+		}
 	}
 	const golden = "testdata/events.golden"
 	if *update {
@@ -55,6 +59,22 @@ func TestSamples(t *testing.T) {
 	if diff := cmp.Diff(string(want), got.String()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
+}
+
+// polled are the raw records that a poller makes of a page.
+func polled(body []byte) []*event.Raw {
+	var page struct {
+		Agents            []json.RawMessage
+		CompletedContacts []json.RawMessage
+	}
+	_ = json.Unmarshal(body, &page) // what is no page has none
+	var raws []*event.Raw
+	for list, records := range map[string][]json.RawMessage{"agents": page.Agents, "contacts/completed": page.CompletedContacts} {
+		for _, r := range records {
+			raws = append(raws, record(string(r), list))
+		}
+	}
+	return raws
 }
 
 func describe(e event.Event, err error) string {

@@ -18,23 +18,13 @@ var steps = map[string]vendors.Step{
 // seedFields are the members of a webhook event that its mapper knows.
 var seedFields = vendors.NamesOf(append([]string{"id", "eventId", "event_id", "eventType", "tenantId", "data"}, times...)...)
 
-// times are the names under which CXone tells when something happened, best
-// first.
-var times = []string{"timestamp", "createdAt", "statusUpdatedAt", "lastUpdateTime", "lastStateChangeTimeUtc", "startDate"}
-
 // mapSeed reads a webhook event {eventId, eventType, tenantId, timestamp, data}.
 // It belongs to the master contact: contactId is another one after a transfer.
 // The tenantId is the vendor's name for the tenant and decides nothing (I9).
 func mapSeed(raw *event.Raw, doc vendors.Value) (event.Event, error) {
-	eventType, err := vendors.TextAt(vendors.Named{Path: "eventType", Value: doc.Field("eventType")})
+	eventType, err := typeOf(doc, "send CALL_STARTED, QUEUE_ENTERED, AGENT_ASSIGNED or CALL_ENDED")
 	if err != nil {
 		return event.Event{}, err
-	}
-	switch name := strings.ToUpper(eventType); name {
-	case "HEARTBEAT", "PONG":
-		return event.Event{}, &event.Filtered{Reason: "heartbeat"}
-	case "":
-		return event.Event{}, vendors.Missing("eventType", "send CALL_STARTED, QUEUE_ENTERED, AGENT_ASSIGNED or CALL_ENDED")
 	}
 	var e event.Event
 	e.ID, err = vendors.FirstID(
@@ -47,59 +37,50 @@ func mapSeed(raw *event.Raw, doc vendors.Value) (event.Event, error) {
 	if e.ID == "" {
 		e.ID = vendors.RawID(raw, event.CXoneSeed)
 	}
-	data := doc.Field("data")
-	if data.Exists() && !data.IsObject() {
-		return event.Event{}, event.Reject(event.InvalidField, "data: send the contact as an object")
-	}
-	e.TsMs, e.TsSource, err = vendors.EventTime(raw.ReceivedMs, timeFields(doc, data)...)
+	data, err := dataOf(doc)
 	if err != nil {
 		return event.Event{}, err
 	}
-	contact, err := vendors.FirstID(
-		vendors.Named{Path: "data.masterContactId", Value: data.Field("masterContactId")},
-		vendors.Named{Path: "data.contactId", Value: data.Field("contactId")})
+	e.TsMs, e.TsSource, err = vendors.EventTime(raw.ReceivedMs, append(timesOf("", doc), timesOf("data", data)...)...)
+	if err != nil {
+		return event.Event{}, err
+	}
+	contact, err := contactOf("data.", data)
 	if err != nil {
 		return event.Event{}, err
 	}
 	step, known := steps[strings.ToUpper(eventType)]
-	if known && contact == "" {
-		return event.Event{}, vendors.Missing("data.masterContactId", "send the id of the master contact, or at least data.contactId")
-	}
-
 	var md vendors.Metadata
-	fields := data
-	if !fields.IsObject() {
-		fields = vendors.Object()
-	}
-	e.Type = step.Type
-	if !known {
-		e.Type = Vendor + "." + strings.ToLower(eventType)
-	}
-	if contact == "" {
-		e.Key, e.Op = event.Unkeyed(Vendor, raw.Tenant, raw.IngestID), event.OpNone
-	} else {
-		if !known {
-			md.Set("unmapped_action", eventType)
-		}
-		e.Key = event.Key{Vendor: Vendor, Tenant: raw.Tenant, Type: event.TypeConversation, ID: contact} // (I9)
-		e.Op = step.Op()
-		fields = step.Image(fields, "data", e.TsMs, e.TsSource, &md)
-	}
 	md.Unknown("", doc, seedFields)
-	e.Image, e.Partial = fields.Canonical(), true
-	e.Metadata = md.Map()
-	return e, nil
+	switch {
+	case contact == "" && known:
+		return event.Event{}, vendors.Missing("data.masterContactId", "send the id of the master contact, or at least data.contactId")
+	case contact == "":
+		e.Metadata = md.Map()
+		return vendors.EventOnly(Vendor, raw, e, eventType, data), nil
+	case !known:
+		md.Set("unmapped_action", eventType)
+	}
+	e.Type = vendors.OwnType(Vendor, eventType)
+	return conversation(raw, e, contact, step, "data", data, &md), nil
 }
 
-// timeFields are all places of the event time, those of the event before those
-// of the contact.
-func timeFields(doc, data vendors.Value) []vendors.TimeField {
-	fields := make([]vendors.TimeField, 0, 2*len(times))
-	for _, name := range times {
-		fields = append(fields, vendors.TimeField{Path: name, Value: doc.Field(name), Source: event.TsEvent})
+// dataOf is what an event tells, empty when it tells nothing.
+func dataOf(doc vendors.Value) (vendors.Value, error) {
+	data := doc.Field("data")
+	switch {
+	case !data.Exists():
+		return vendors.Object(), nil
+	case !data.IsObject():
+		return vendors.Value{}, event.Reject(event.InvalidField, "data: send an object")
 	}
-	for _, name := range times {
-		fields = append(fields, vendors.TimeField{Path: "data." + name, Value: data.Field(name), Source: event.TsEvent})
-	}
-	return fields
+	return data, nil
+}
+
+// contactOf is the id of the conversation that a contact belongs to, "" where
+// it tells none.
+func contactOf(path string, contact vendors.Value) (string, error) {
+	return vendors.FirstID(
+		vendors.Named{Path: path + "masterContactId", Value: contact.Field("masterContactId")},
+		vendors.Named{Path: path + "contactId", Value: contact.Field("contactId")})
 }

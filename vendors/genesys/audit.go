@@ -20,11 +20,12 @@ var auditFields = vendors.NamesOf(
 	"entityChanges", "context", "status", "application", "initiatingAction",
 	"transactionInitiator", "message", "timestamp")
 
-// mapAudit reads an audit: who did what to which resource, with the properties
-// it changed but never the whole resource.
+// mapAudit reads an audit, of the topic or of a query: who did what to which
+// resource, with the properties it changed but never the whole resource. Both
+// tell the same audit under one id.
 func mapAudit(raw *event.Raw, m *message, e event.Event) (event.Event, error) {
 	text := func(name string) (string, error) {
-		return vendors.TextAt(vendors.Named{Path: m.bodyPath + "." + name, Value: m.body.Field(name)})
+		return vendors.TextAt(m.named(name))
 	}
 	name, err := text("action")
 	if err != nil {
@@ -40,7 +41,7 @@ func mapAudit(raw *event.Raw, m *message, e event.Event) (event.Event, error) {
 	case strings.EqualFold(status, "FAILURE"):
 		return event.Event{}, &event.Filtered{Reason: "audit_failure"}
 	case name == "":
-		return event.Event{}, vendors.Missing(m.bodyPath+".action", "send the audited action, such as Update")
+		return event.Event{}, vendors.Missing(m.named("action").Path, "send the audited action, such as Update")
 	}
 
 	typeOfTopic, idOfTopic, _ := strings.Cut(strings.TrimPrefix(m.topic, auditTopic), ".entityid.")
@@ -50,22 +51,22 @@ func mapAudit(raw *event.Raw, m *message, e event.Event) (event.Event, error) {
 	}
 	typeName = first(typeName, notTemplate(typeOfTopic))
 	if typeName == "" {
-		return event.Event{}, vendors.Missing(m.bodyPath+".entityType", "send the type of the audited resource, such as Queue")
+		return event.Event{}, vendors.Missing(m.named("entityType").Path, "send the type of the audited resource, such as Queue")
 	}
-	id, err := vendors.FirstID(vendors.Named{Path: m.bodyPath + ".entity.id", Value: m.body.Field("entity", "id")})
+	id, err := vendors.FirstID(m.named("entity", "id"))
 	if err != nil {
 		return event.Event{}, err
 	}
 	id = first(id, notTemplate(idOfTopic))
 	if id == "" {
-		return event.Event{}, vendors.Missing(m.bodyPath+".entity.id", "send the id of the audited resource")
+		return event.Event{}, vendors.Missing(m.named("entity", "id").Path, "send the id of the audited resource")
 	}
-	e.ID, err = vendors.FirstID(vendors.Named{Path: m.bodyPath + ".id", Value: m.body.Field("id")})
+	e.ID, err = vendors.FirstID(m.named("id"))
 	if err != nil {
 		return event.Event{}, err
 	}
 	if e.ID == "" {
-		e.ID = m.contentID(m.topic)
+		e.ID = m.contentID(auditTopic + typeName + ".entityid." + id)
 	}
 	image, err := auditImage(m)
 	if err != nil {
@@ -92,13 +93,13 @@ func mapAudit(raw *event.Raw, m *message, e event.Event) (event.Event, error) {
 // property with its new value (several values are an array; none means that it
 // was removed, null), and id and name of the resource.
 func auditImage(m *message) (vendors.Value, error) {
-	changes := m.body.Field("propertyChanges")
-	if changes.Exists() && !changes.IsArray() {
-		return vendors.Value{}, event.Reject(event.InvalidField, "%s.propertyChanges: send an array", m.bodyPath)
+	list := m.named("propertyChanges")
+	if list.Value.Exists() && !list.Value.IsArray() {
+		return vendors.Value{}, event.Reject(event.InvalidField, "%s: send an array", list.Path)
 	}
 	values := make(map[string][]vendors.Value) // one property may be told in pieces
-	for i, change := range changes.Elements() {
-		path := fmt.Sprintf("%s.propertyChanges.%d.property", m.bodyPath, i)
+	for i, change := range list.Value.Elements() {
+		path := fmt.Sprintf("%s.%d.property", list.Path, i)
 		property, err := vendors.TextAt(vendors.Named{Path: path, Value: change.Field("property")})
 		if err != nil {
 			return vendors.Value{}, err
@@ -136,12 +137,4 @@ func newValue(values []vendors.Value) vendors.Value {
 	default:
 		return vendors.Array(values...)
 	}
-}
-
-// notTemplate is a segment of a topic, "" where the topic is only a template.
-func notTemplate(segment string) string {
-	if segment == "{id}" {
-		return ""
-	}
-	return segment
 }

@@ -17,24 +17,22 @@ func (m *message) isFlow() bool {
 		return m.template == flowTopic+"{id}"
 	}
 	id, ok := strings.CutPrefix(m.topic, flowTopic)
-	return ok && !strings.Contains(id, ".")
+	own, _ := m.body.Field("id").Text()
+	return ok && (id == own || !strings.Contains(id, "."))
 }
 
 // mapFlow reads the notification of a flow: a small part of the flow, and the
 // operation that changed it. It tells no time.
 func mapFlow(raw *event.Raw, m *message, e event.Event) (event.Event, error) {
-	id, err := vendors.FirstID(vendors.Named{Path: m.bodyPath + ".id", Value: m.body.Field("id")})
+	id, err := vendors.FirstID(m.named("id"))
 	if err != nil {
 		return event.Event{}, err
 	}
 	id = first(id, notTemplate(strings.TrimPrefix(m.topic, flowTopic)))
 	if id == "" {
-		return event.Event{}, vendors.Missing(m.bodyPath+".id", "send the id of the flow")
+		return event.Event{}, vendors.Missing(m.named("id").Path, "send the id of the flow")
 	}
-	name, err := vendors.TextAt(vendors.Named{
-		Path:  m.bodyPath + ".currentOperation.actionName",
-		Value: m.body.Field("currentOperation", "actionName"),
-	})
+	name, err := vendors.TextAt(m.named("currentOperation", "actionName"))
 	if err != nil {
 		return event.Event{}, err
 	}
@@ -49,13 +47,13 @@ func mapFlow(raw *event.Raw, m *message, e event.Event) (event.Event, error) {
 	if !known && name != "" {
 		m.md.Set("unmapped_action", name)
 	}
-	if complete := m.body.Field("currentOperation", "complete"); complete.Exists() && !complete.IsTrue() {
+	if complete, told := m.body.Field("currentOperation", "complete").Flag(); told && !complete {
 		act = updated // the operation runs: what it will do is not done yet
 	}
 	if deletedState(m.body) {
 		act = deleted
 	}
-	e.ID = m.contentID(strings.Replace(m.topic, "{id}", id, 1))
+	e.ID = m.contentID(m.concrete(id))
 	e.Key, e.Op, e.Type = key(raw, "flow", id), act.op, "config.flow."+act.verb
 	e.Version = version(m.body)
 	e.Image, e.Partial = m.body.Without(vendors.NamesOf("currentOperation")).Canonical(), true

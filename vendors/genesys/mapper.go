@@ -4,8 +4,6 @@
 package genesys
 
 import (
-	"strings"
-
 	"trunkline/event"
 	"trunkline/vendors"
 )
@@ -66,33 +64,22 @@ func Map(raw *event.Raw) (event.Event, error) {
 		// What an older edge did not know may be known by now.
 		format = detect(doc, raw.TopicHint)
 	}
-	switch format {
-	case event.GenesysSeed:
+	page := doc.Field("entities").IsArray() || doc.Field("events").IsArray()
+	switch {
+	case format == event.GenesysSeed:
 		return mapSeed(raw, doc)
-	case event.GenesysEventBridge:
+	case format == event.GenesysEventBridge:
 		return mapMessage(raw, eventBridgeMessage(doc))
-	case event.GenesysNotification:
+	case format == event.GenesysNotification:
 		return mapMessage(raw, notificationMessage(doc, raw.TopicHint))
-	}
-	if doc.Field("entities").IsArray() || doc.Field("events").IsArray() {
+	case page:
 		return event.Event{}, event.Reject(event.NotSplit, "a page: the poller makes a record of each entry")
+	case format == event.GenesysAuditQuery:
+		return mapMessage(raw, auditMessage(doc))
 	}
-	return event.Event{}, event.Reject(event.UnknownFormat, "format %q has no mapper: send an EventBridge event, a notification frame or an object with resourceType and eventType", format)
+	return event.Event{}, event.Reject(event.UnknownFormat, "format %q has no mapper: send an EventBridge event, a notification frame, one audit of a query or an object with resourceType and eventType", format)
 }
 
 func key(raw *event.Raw, entityType, id string) event.Key {
 	return event.Key{Vendor: Vendor, Tenant: raw.Tenant, Type: entityType, ID: id} // (I9)
 }
-
-// eventOnly is an event of a known format in which no entity can be found: it
-// reaches the event bus under the vendor's own name.
-func eventOnly(raw *event.Raw, e event.Event, original string, content vendors.Value) event.Event {
-	e.Key = event.Unkeyed(Vendor, raw.Tenant, raw.IngestID)
-	e.Op = event.OpNone
-	e.Type = ownType(original)
-	e.Image, e.Partial = content.Canonical(), true
-	return e
-}
-
-// ownType is the event type of what has no canonical name.
-func ownType(original string) string { return Vendor + "." + strings.ToLower(original) }

@@ -110,6 +110,12 @@ func TestMap(t *testing.T) {
 		{name: "warning", body: audit(`"action":"Update","status":"WARNING"`), want: want{op: "u"}},
 		{name: "no action", body: audit(`"entityType":"Queue"`), reason: event.MissingField, detail: "eventBody.action"},
 		{name: "no entity id", body: frame("v2.audits.entitytype.{id}.entityid.{id}", `{"action":"Update","entityType":"Queue"}`), reason: event.MissingField, detail: "eventBody.entity.id"},
+		{name: "of a query", body: `{"id":"a1","eventDate":"2026-11-22T01:50:00Z","action":"Update","user":{"id":"u"},"client":{"id":""},"entityType":"Queue","entity":{"id":"q1"},"status":"SUCCESS","propertyChanges":[{"property":"name","newValues":["Claims"]}],"entityChanges":[],"risk":"high"}`,
+			want: want{key: "genesys/acme/queue/q1", id: "a1", op: "u", typ: "config.queue.updated", ts: 1795312200000, source: event.TsEvent, image: `{"id":"q1","name":"Claims"}`, md: map[string]string{"x_eventBody.risk": `"high"`}}},
+		{name: "query of what was read", body: `{"id":"a1","eventDate":"2026-11-22T01:50:00Z","action":"View","entityType":"Queue","entity":{"id":"q1"}}`, filtered: "audit_read"},
+		{name: "query, no entity", body: `{"id":"a","eventDate":"2026-11-22T01:50:00Z","action":"Update","entityType":"Queue"}`, reason: event.MissingField, detail: "body.entity.id"},
+		{name: "query, no type", body: `{"id":"a","eventDate":"2026-11-22T01:50:00Z","action":"Update","entity":{"id":"q1"}}`, reason: event.MissingField, detail: "body.entityType"},
+		{name: "page of a query", body: `{"entities":[],"pageSize":25}`, reason: event.NotSplit},
 		{name: "changes are no list", body: audit(`"action":"Update","propertyChanges":{}`), reason: event.InvalidField, detail: "propertyChanges"},
 		{name: "change without property", body: audit(`"action":"Update","propertyChanges":[{"newValues":["x"]}]`), reason: event.MissingField, detail: "propertyChanges.0.property"},
 
@@ -123,14 +129,54 @@ func TestMap(t *testing.T) {
 		{name: "id with dots, slash and hash from the topic", body: frame("v2.detail.events.conversation.a.b/c#d.customer.start", `{}`), want: want{key: "genesys/acme/conversation/a.b%2Fc%23d", op: "c"}},
 		{name: "unknown detail event", body: bridge("v2.detail.events.conversation.{id}.New.Thing", "v2.detail.events.conversation.c.New.Thing", `{"conversationId":"c"}`),
 			want: want{key: "genesys/acme/conversation/c", op: "u", typ: "genesys.v2.detail.events.conversation.{id}.new.thing", ts: 1795312200250, source: event.TsEnvelope, md: map[string]string{"unmapped_action": "New.Thing"}}},
-		{name: "other template", body: bridge("v2.users.{id}.presence", "v2.users.abc.presence", `{"source":"PURECLOUD"}`),
-			want: want{key: "genesys/acme/-/01934f5e-0000-7000-8000-000000000000%2F0", op: "none", typ: "genesys.v2.users.{id}.presence", image: `{"source":"PURECLOUD"}`}},
-		{name: "no template, ids that look like none", body: frame("v2.users.abc.presence", `{}`), want: want{typ: "genesys.v2.users.abc.presence"}},
+		{name: "other template", body: bridge("v2.operations.events.{id}", "v2.operations.events.abc", `{"eventDefinition":"x","timestamp":1795312200000}`),
+			want: want{key: "genesys/acme/-/01934f5e-0000-7000-8000-000000000000%2F0", op: "none", typ: "genesys.v2.operations.events.{id}", ts: 1795312200250, image: `{"eventDefinition":"x","timestamp":1795312200000}`}},
+		{name: "no template, ids that look like none", body: frame("v2.weather.abc.storm", `{}`), want: want{typ: "genesys.v2.weather.abc.storm"}},
+		{name: "no template, a topic of users", body: frame("v2.users.abc.tokens", `{}`), want: want{op: "none", typ: "genesys.v2.users.{id}.tokens"}},
+		{name: "calls of a queue", body: frame("v2.routing.queues.q.conversations.calls", `{"id":"c","participants":[]}`),
+			want: want{key: "genesys/acme/conversation/c", op: "u", typ: "genesys.v2.routing.queues.{id}.conversations.calls", image: `{"conversationId":"c","id":"c","participants":[]}`}},
+		{name: "messages of a queue", body: frame("v2.routing.queues.q.conversations.messages", `{"id":"c"}`), want: want{key: "genesys/acme/conversation/c", op: "u", typ: "conversation.message"}},
+		{name: "messages of a user", body: frame("v2.users.u.conversations.messages", `{"id":"c"}`), want: want{key: "genesys/acme/conversation/c", typ: "genesys.v2.users.{id}.conversations.messages"}},
+		{name: "snapshot without id", body: frame("v2.users.u.conversations", `{"participants":[]}`), reason: event.MissingField, detail: "eventBody.conversationId"},
+
+		// Agents.
+		{name: "presence", body: frame("v2.users.u.presence", `{"source":"PURECLOUD","primary":true,"modifiedDate":"2026-11-22T01:50:00Z","presenceDefinition":{"systemPresence":"BREAK"}}`),
+			want: want{key: "genesys/acme/agent_state/u", op: "u", typ: "agent.presence_changed", ts: 1795312200000, source: event.TsEvent,
+				image: `{"id":"u","presence":{"modifiedDate":"2026-11-22T01:50:00Z","presenceDefinition":{"systemPresence":"BREAK"},"primary":true,"source":"PURECLOUD"}}`}},
+		{name: "presence that does not count", body: frame("v2.users.u.presence", `{"source":"OTHER","primary":false}`), want: want{op: "none", typ: "genesys.v2.users.{id}.presence"}},
+		{name: "unknown presence", body: frame("v2.users.u.presence", `{"presenceDefinition":{"systemPresence":"TELEPORTED"}}`), want: want{op: "u", typ: "agent.presence_changed"}},
+		{name: "id with dots", body: frame("v2.users.a.presence.b.presence", `{}`), want: want{key: "genesys/acme/agent_state/a.presence.b"}},
+		{name: "routing status", body: frame("v2.users.u.routingStatus", `{"routingStatus":{"status":"IDLE","startTime":"2026-11-22T01:50:00Z"}}`),
+			want: want{key: "genesys/acme/agent_state/u", op: "u", typ: "agent.routing_changed", ts: 1795312200000, source: event.TsEvent,
+				image: `{"id":"u","routingStatus":{"startTime":"2026-11-22T01:50:00Z","status":"IDLE"}}`}},
+		{name: "activity after a presence", body: frame("v2.users.u.activity", `{"id":"u","routingStatus":{"startTime":"2026-11-22T01:00:00Z"},"presence":{"modifiedDate":"2026-11-22T01:50:00Z"},"dateActiveQueuesChanged":"2026-11-22T01:49:59Z"}`),
+			want: want{key: "genesys/acme/agent_state/u", op: "u", typ: "agent.presence_changed", ts: 1795312200000, source: event.TsEvent}},
+		{name: "activity after a queue", body: frame("v2.users.u.activity", `{"routingStatus":{"startTime":"2026-11-22T01:00:00Z"},"dateActiveQueuesChanged":"2026-11-22T01:50:00Z","outOfOffice":{"modifiedDate":"2018-04-02T01:42:52.505Z"}}`),
+			want: want{op: "u", typ: "agent.routing_changed", ts: 1795312200000}},
+		{name: "activity without times", body: bridge("v2.users.{id}.activity", "v2.users.u.activity", `{"activeQueueIds":[]}`), want: want{op: "u", typ: "agent.routing_changed", ts: 1795312200250, source: event.TsEnvelope}},
+		{name: "activity, bad time", body: frame("v2.users.u.activity", `{"presence":{"modifiedDate":"soon"}}`), reason: event.InvalidField, detail: "eventBody.presence.modifiedDate"},
+		{name: "agent state", body: frame("v2.detail.events.agent.u.state", `{"userId":"u","currentState":"INTERACTING","currentStateStart":1795312200000,"queueId":"q"}`),
+			want: want{key: "genesys/acme/agent_state/u", op: "u", typ: "genesys.v2.detail.events.agent.{id}.state", ts: 1795312200000, source: event.TsEvent,
+				image: `{"currentState":"INTERACTING","currentStateStart":1795312200000,"id":"u","queueId":"q","userId":"u"}`}},
+		{name: "agent of a bare body", body: `{"userId":"u","currentState":"IDLE"}`, hint: "v2.detail.events.agent.{id}.state", want: want{key: "genesys/acme/agent_state/u", op: "u"}},
+		{name: "no agent", body: `{"presenceDefinition":{}}`, hint: "v2.users.{id}.presence", reason: event.MissingField, detail: "topicName"},
+		{name: "other topic of agents", body: frame("v2.detail.events.agent.u.mood", `{}`), want: want{op: "none", typ: "genesys.v2.detail.events.agent.{id}.mood"}},
+
+		// Members of queues.
+		{name: "joined", body: frame("v2.routing.queues.q.users", `{"id":"u","user":{"id":"u"},"queueId":"q","joined":true}`),
+			want: want{key: "genesys/acme/queue_membership/q:u", op: "u", typ: "queue.member_joined", image: `{"id":"u","joined":true,"queueId":"q","user":{"id":"u"}}`}},
+		{name: "left, as text", body: frame("v2.routing.queues.q.users", `{"id":"u","joined":"False"}`),
+			want: want{key: "genesys/acme/queue_membership/q:u", op: "u", typ: "queue.member_left", image: `{"id":"u","joined":"False","queueId":"q"}`}},
+		{name: "joined perhaps", body: frame("v2.routing.queues.q.users", `{"id":"u","joined":"maybe"}`), reason: event.InvalidField, detail: "eventBody.joined"},
+		{name: "joined untold", body: frame("v2.routing.queues.q.users", `{"id":"u"}`), reason: event.MissingField, detail: "eventBody.joined"},
+		{name: "no member", body: frame("v2.routing.queues.q.users", `{"joined":true}`), reason: event.MissingField, detail: "eventBody.user.id"},
+		{name: "no queue", body: frame("v2.routing.queues.{id}.users", `{"id":"u","joined":true}`), reason: event.MissingField, detail: "eventBody.queueId"},
 		{name: "other topic of a conversation", body: frame("v2.analytics.conversation.x.metrics", `{"conversationId":"c"}`), want: want{key: "genesys/acme/conversation/c", op: "u", typ: "genesys.v2.analytics.conversation.x.metrics",
 			md: map[string]string{"unmapped_action": "v2.analytics.conversation.x.metrics"}}},
 		{name: "unknown envelope fields", body: `{"topicName":"t","eventBody":{},"sequence":7}`, want: want{typ: "genesys.t", md: map[string]string{"x_sequence": "7"}}},
 		{name: "bare body with a hint", body: `{"eventTime":1795312200000,"conversationId":"c"}`, hint: "v2.detail.events.conversation.{id}.customer.start",
 			want: want{key: "genesys/acme/conversation/c", op: "c", typ: "conversation.started"}},
+		{name: "subscription changed", body: frame("v2.subscription.updated", `{}`), filtered: "transport_frame"},
 		{name: "system topic by EventBridge", body: bridge("v2.system.token_revoked.{id}", "v2.system.token_revoked.x", `{}`), filtered: "transport_frame"},
 		{name: "body is a list", body: frame("v2.x", `[]`), reason: event.InvalidField, detail: "eventBody"},
 		{name: "EventBridge without body", body: `{"detail-type":"EC2 Instance State-change","detail":{"state":"on"}}`, reason: event.MissingField, detail: "detail.eventBody"},
@@ -145,7 +191,6 @@ func TestMap(t *testing.T) {
 		// No event.
 		{name: "array", body: `[{"resourceType":"user"}]`, reason: event.NotSplit},
 		{name: "scalar", body: `42`, reason: event.UnknownFormat},
-		{name: "one audit of a query", body: `{"id":"a","eventDate":"2026-11-22T01:50:00Z","action":"Update"}`, reason: event.UnknownFormat, detail: "genesys.audit_query"},
 		{name: "unknown shape", body: `{"hello":"world"}`, reason: event.UnknownFormat},
 		{name: "no JSON", body: `<xml/>`, reason: event.MalformedJSON},
 		{name: "doubled name", body: `{"resourceType":"user","eventType":"updated","data":{"a":1,"a":2}}`, reason: event.MalformedJSON, detail: `"data.a"`},
@@ -322,7 +367,7 @@ func FuzzMap(f *testing.F) {
 		m := Mapper()
 		raw := record(string(body))
 		raw.TopicHint = hint
-		for _, format := range []event.Format{m.Detect(raw.Body, hint), event.GenesysSeed, event.GenesysEventBridge, event.GenesysNotification} {
+		for _, format := range []event.Format{m.Detect(raw.Body, hint), event.GenesysSeed, event.GenesysEventBridge, event.GenesysNotification, event.GenesysAuditQuery} {
 			raw.Format = format
 			e, err := m.Map(raw)
 			key, id, ok := m.Key(raw)

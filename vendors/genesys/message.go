@@ -1,7 +1,6 @@
 package genesys
 
 import (
-	"regexp"
 	"strings"
 
 	"trunkline/event"
@@ -15,11 +14,15 @@ type message struct {
 	template string // with {id} for the ids; "" when the envelope does not tell
 	body     vendors.Value
 	times    []vendors.TimeField // of the envelope, best first
+	trace    string              // CorrelationId, the same in both envelopes
 	md       vendors.Metadata
 	err      error // of the envelope, told after transport frames are filtered
 
 	bodyPath  string // of body, for error texts
 	topicPath string
+
+	// The parts of a topic `{beginning}{id}.{name}`; see locate.
+	beginning, id, name string
 }
 
 var (
@@ -47,6 +50,7 @@ func eventBridgeMessage(doc vendors.Value) *message {
 	if m.topic == "" {
 		m.topic = m.template
 	}
+	m.trace, _ = detail.Field("metadata", "CorrelationId").Text()
 	m.md.Unknown("", doc, bridgeFields)
 	m.md.Unknown("detail.", detail, frameFields)
 	return m
@@ -67,15 +71,23 @@ func notificationMessage(doc vendors.Value, topicHint string) *message {
 		m.body, m.bodyPath, m.times = doc, "body", nil
 		return m
 	}
+	m.trace, _ = doc.Field("metadata", "CorrelationId").Text()
 	m.md.Unknown("", doc, frameFields)
 	return m
 }
 
+// auditMessage takes doc for one audit of a query, which comes without an
+// envelope.
+func auditMessage(doc vendors.Value) *message {
+	return &message{topic: auditTopic + "{id}.entityid.{id}", body: doc, bodyPath: "body"}
+}
+
+// mapMessage reads the message of a topic.
 func mapMessage(raw *event.Raw, m *message) (event.Event, error) {
 	switch {
 	case m.err != nil:
 		return event.Event{}, m.err
-	case m.topic == "channel.metadata" || strings.HasPrefix(m.topic, "v2.system."):
+	case m.topic == "channel.metadata" || m.topic == "v2.subscription.updated" || strings.HasPrefix(m.topic, "v2.system."):
 		return event.Event{}, &event.Filtered{Reason: "transport_frame"}
 	case m.topic == "":
 		return event.Event{}, vendors.Missing(m.topicPath, "send the topic that the event body belongs to")
@@ -84,6 +96,7 @@ func mapMessage(raw *event.Raw, m *message) (event.Event, error) {
 	case !m.body.IsObject():
 		return event.Event{}, event.Reject(event.InvalidField, "%s: send the event as an object", m.bodyPath)
 	}
+	m.locate()
 	var e event.Event
 	var err error
 	e.TsMs, e.TsSource, err = vendors.EventTime(raw.ReceivedMs, m.allTimes()...)
@@ -95,30 +108,50 @@ func mapMessage(raw *event.Raw, m *message) (event.Event, error) {
 		return mapAudit(raw, m, e)
 	case m.isFlow():
 		return mapFlow(raw, m, e)
+	case m.beginning == userTopic && isAgentPart(m.name), m.beginning == agentTopic && m.name == "state":
+		return mapAgent(raw, m, e)
+	case m.beginning == queueTopic && m.name == "users":
+		return mapMember(raw, m, e)
 	}
-	return mapDetail(raw, m, e)
+	return mapConversation(raw, m, e)
+}
+
+// eventOnly is a message of no entity, for the event bus; e has its id.
+func (m *message) eventOnly(raw *event.Raw, e event.Event) event.Event {
+	e.Metadata = m.md.Map()
+	return vendors.EventOnly(Vendor, raw, e, m.typeName(), m.body)
+}
+
+// named is the value at a path of the body, with its path from the top.
+func (m *message) named(path ...string) vendors.Named {
+	return vendors.Named{
+		Path:  m.bodyPath + "." + strings.Join(path, "."),
+		Value: m.body.Field(path...),
+	}
 }
 
 // allTimes are the places of the event time in the order of the design: those
 // of the event, the envelope's exact one, and last what is cut to seconds.
 func (m *message) allTimes() []vendors.TimeField {
-	inBody := func(path ...string) vendors.TimeField {
-		f := at(m.body, event.TsEvent, path...)
-		f.Path = m.bodyPath + "." + f.Path
-		return f
-	}
 	times := []vendors.TimeField{
-		inBody("ts_ms"), inBody("eventTime"), inBody("eventDate"),
-		inBody("modifiedDate"), inBody("routingStatus", "startTime"),
+		m.timeAt("ts_ms"), m.timeAt("eventTime"), m.timeAt("eventDate"),
+		m.timeAt("modifiedDate"), m.timeAt("routingStatus", "startTime"),
+		m.timeAt("currentStateStart"),
 	}
 	if len(m.times) > 0 {
 		times = append(times, m.times[0])
 	}
-	times = append(times, inBody("timestamp"))
+	times = append(times, m.timeAt("timestamp"))
 	if len(m.times) > 1 {
 		times = append(times, m.times[1:]...)
 	}
 	return times
+}
+
+// timeAt is the time field at a path of the body.
+func (m *message) timeAt(path ...string) vendors.TimeField {
+	n := m.named(path...)
+	return vendors.TimeField{Path: n.Path, Value: n.Value, Source: event.TsEvent}
 }
 
 // contentID is the event id of a message that carries none. Both envelopes give
@@ -128,20 +161,4 @@ func (m *message) allTimes() []vendors.TimeField {
 // stands in the body and so in the digest.
 func (m *message) contentID(topic string) string {
 	return vendors.ContentID(topic, string(m.body.Field("eventTime").Canonical()), vendors.Digest(m.body))
-}
-
-var uuidText = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
-// typeName names the kind of the message: its topic with {id} for the ids.
-func (m *message) typeName() string {
-	if m.template != "" {
-		return m.template
-	}
-	segments := strings.Split(m.topic, ".")
-	for i, s := range segments {
-		if uuidText.MatchString(s) {
-			segments[i] = "{id}"
-		}
-	}
-	return strings.Join(segments, ".")
 }

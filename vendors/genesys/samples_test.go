@@ -41,6 +41,10 @@ func TestSamples(t *testing.T) {
 		}
 		raw := record(string(body))
 		fmt.Fprintf(&got, "== %s %s\n%s\n", filepath.Base(file), raw.Format, describe(Map(raw)))
+		for i, entity := range entities(body) {
+			raw := record(string(entity))
+			fmt.Fprintf(&got, "== %s entity %d %s\n%s\n", filepath.Base(file), i, raw.Format, describe(Map(raw)))
+		}
 	}
 	const golden = "testdata/events.golden"
 	if *update {
@@ -55,6 +59,13 @@ func TestSamples(t *testing.T) {
 	if diff := cmp.Diff(string(want), got.String()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
+}
+
+// entities are the entries of a page, as a poller sends them on.
+func entities(body []byte) []json.RawMessage {
+	var page struct{ Entities []json.RawMessage }
+	_ = json.Unmarshal(body, &page) // what is no page has none
+	return page.Entities
 }
 
 func describe(e event.Event, err error) string {

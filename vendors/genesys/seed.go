@@ -74,7 +74,7 @@ func mapSeed(raw *event.Raw, doc vendors.Value) (event.Event, error) {
 	if typeName != "" {
 		original = entity + "." + eventType
 	}
-	return eventOnly(raw, e, original, seedContent(doc)), nil
+	return vendors.EventOnly(Vendor, raw, e, original, seedContent(doc)), nil
 }
 
 // seedEvent reads what all events of the guides have: id and time.
@@ -151,7 +151,7 @@ func streamed(doc vendors.Value, e event.Event, k event.Key, eventType string) (
 	e.Type, e.Op = step.Type, step.Op()
 	if !known {
 		act, mapped := actionOf(name[strings.LastIndexByte(name, '.')+1:])
-		e.Type, e.Op = ownType(name), act.op
+		e.Type, e.Op = vendors.OwnType(Vendor, name), act.op
 		switch {
 		case strings.HasSuffix(name, ".started"):
 			e.Op = event.Create
@@ -164,9 +164,7 @@ func streamed(doc vendors.Value, e event.Event, k event.Key, eventType string) (
 		fields, path = data, "data"
 		md.Unknown("", doc.Without(vendors.NamesOf("conversationId")), seedFields)
 	}
-	if !fields.Field("conversationId").Exists() {
-		fields = fields.With("conversationId", vendors.String(k.ID))
-	}
+	fields = fields.Default("conversationId", vendors.String(k.ID))
 	e.Key = k
 	e.Image, e.Partial = step.Image(fields, path, e.TsMs, e.TsSource, &md).Canonical(), true
 	e.Metadata = md.Map()

@@ -55,9 +55,8 @@ func actionOf(name string) (a action, known bool) {
 // deletedState reports whether a resource says of itself that it is no more.
 func deletedState(resource vendors.Value) bool {
 	state, _ := resource.Field("state").Text()
-	gone := resource.Field("deleted")
-	text, _ := gone.Text() // audits tell every value as text
-	return strings.EqualFold(state, "deleted") || gone.IsTrue() || strings.EqualFold(text, "true")
+	gone, _ := resource.Field("deleted").Flag()
+	return strings.EqualFold(state, "deleted") || gone
 }
 
 // resourceType is the entity type of a vendor's type name: lower snake case,
