@@ -354,10 +354,7 @@ func do(request *http.Request) (status int, body string) {
 func Drained(t testing.TB, c app.Config, edges ...string) {
 	t.Helper()
 	for _, url := range edges {
-		Until(t, "the spool has drained", func() bool {
-			status, metrics := Fetch(t, url+"/metrics")
-			return status == http.StatusOK && len(spooled.FindAllString(metrics, -1)) == 0
-		})
+		SpoolDrained(t, url)
 	}
 	raw, err := app.RawRecords(t.Context(), c)
 	if err != nil {
@@ -373,6 +370,16 @@ func Drained(t testing.TB, c app.Config, edges ...string) {
 	if err := <-followed; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// SpoolDrained waits until the spool of an edge is empty, which is known by the URL
+// of its metrics.
+func SpoolDrained(t testing.TB, edge string) {
+	t.Helper()
+	Until(t, "the spool has drained", func() bool {
+		status, metrics := Fetch(t, edge+"/metrics")
+		return status == http.StatusOK && !spooled.MatchString(metrics)
+	})
 }
 
 // spooled finds deliveries that wait in a spool.
