@@ -53,7 +53,7 @@ func TestKilledEdgeLosesNoAcceptedDelivery(t *testing.T) {
 // from then on; all that it accepted is drained in the tenant's order when Kafka is
 // back, and it accepts again.
 //
-// Seen failing with ack: kafka, and with the cap of the spool not asked.
+// Seen failing with ack: kafka, and with neither cap nor fill of the spool asked.
 func TestEdgeOutlivesKafka(t *testing.T) {
 	const kept = 2 << 20 // bytes that the spool holds
 	d := harness.StartDeployment(t)

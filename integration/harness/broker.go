@@ -96,7 +96,7 @@ func (b *broker) format(jars, clusterID string, settings []byte) error {
 			return fmt.Errorf("set up broker %d: %w", b.id, err)
 		}
 	}
-	out, err := b.java(jars, "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.file("server.properties")).CombinedOutput()
+	out, err := b.java(jars, "kafka.tools.StorageTool", "format", "--cluster-id="+clusterID, "-c", b.file("server.properties")).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("format broker %d: %w\n%s", b.id, err, out)
 	}
