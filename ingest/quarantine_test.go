@@ -153,6 +153,7 @@ func TestDeferredDeliveries(t *testing.T) {
 		{name: "token missing", path: cxonePathOf("careful"), body: body, headers: xsig(sign("careful-secret", body, signedAt)), status: 401},
 		{name: "no JSON", path: rotating, body: body[:50], headers: forged, status: 401},
 		{name: "no event", path: rotating, body: `{"a":1}`, headers: forged, status: 401},
+		{name: "event of nothing", path: rotating, body: `{"eventType":"CALL_STARTED","timestamp":"2026-11-22T01:50:00Z","data":{}}`, headers: xsig(sign("guess", `{"eventType":"CALL_STARTED","timestamp":"2026-11-22T01:50:00Z","data":{}}`, signedAt)), status: 401},
 		{name: "one of two is no event", path: rotating, body: "[" + body + ",{}]", headers: forged, status: 401},
 		{name: "no gzip", path: rotating, body: body, headers: append(forged, "Content-Encoding", "gzip"), status: 401},
 		{name: "no content type", path: rotating, body: body, headers: append(forged, "Content-Type", ""), status: 401},

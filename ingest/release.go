@@ -29,14 +29,13 @@ func (e *Edge) Release(ctx context.Context, kept Deferred) (Verdict, error) {
 		return Held, nil
 	}
 	d := delivery{sender: s, requestID: kept.ID, received: kept.Received, sourceID: deliveryID(kept.Header)}
-	c := claim{sender: s, bearer: kept.Bearer}
-	c.signature, c.failure = parseSignature(s.conventions, kept.Header)
-	if c.failure != "" {
+	signed, f := parseSignature(s.conventions, kept.Header)
+	if f != "" {
 		return Expired, nil
 	}
-	by, f := c.signature.verify(kept.Body, s.keys, kept.Received, e.o.DeferFor)
+	by, f := signed.verify(kept.Body, s.keys, kept.Received, e.o.DeferFor)
 	switch {
-	case f == stale || !s.require.met(c.bearer, true):
+	case f == stale || !s.require.met(kept.Bearer, true):
 		return Expired, nil
 	case f != "":
 		return Held, nil
