@@ -114,6 +114,10 @@ fuzz: go ## every fuzz target for FUZZTIME (30s)
 bench: go ## every benchmark
 	@go test -run '^$$' -bench . -benchmem $(PKG)
 
+.PHONY: bench-edge
+bench-edge: go ## acks of the edge with its disk log, beside a handler that stores nothing
+	@go test -run '^$$' -bench BenchmarkEdge -benchtime 30000x ./ingest
+
 .PHONY: ci
 ci: ## what is run on every push
 	@bash .ci/run

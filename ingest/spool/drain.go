@@ -113,40 +113,17 @@ func pause(ctx context.Context, d time.Duration) {
 
 // read returns the next entries, all of one segment; none when all are read.
 func (q *queue) read() ([][]byte, error) {
-	r := &q.reader
 	for {
 		s, last, written, ok := q.first()
-		if !ok {
+		switch {
+		case !ok:
 			return nil, nil
-		}
-		var entries [][]byte
-		for bytes := int64(0); bytes < q.o.BatchBytes && r.offset < s.size; {
-			f, size, err := s.frame(r.offset, q.o.BatchBytes)
-			if err == nil && size == 0 {
-				size, err = q.damage(&s)
+		case q.reader.offset < s.size:
+			if entries, err := q.readChunk(&s); len(entries) > 0 || err != nil {
+				return entries, err
 			}
-			if err != nil && len(entries) > 0 {
-				return entries, nil // the next read meets it again
-			}
-			if err != nil {
-				return nil, err
-			}
-			r.offset += size
-			if f.next() <= r.next {
-				continue // damage, or an earlier process drained it
-			}
-			q.expect(f.seq)
-			if len(entries) == 0 {
-				q.setOldest(time.UnixMilli(f.at))
-			}
-			entries = append(entries, f.entries...)
-			r.next = f.next()
-			bytes += size
-		}
-		if len(entries) > 0 {
-			return entries, nil
-		}
-		if last {
+			continue
+		case last:
 			q.expect(written)
 			if s.active {
 				return nil, nil
@@ -156,6 +133,43 @@ func (q *queue) read() ([][]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// readChunk returns the entries of the next frames; none when there are only
+// damaged ones and such as an earlier process drained.
+func (q *queue) readChunk(s *segment) (entries [][]byte, err error) {
+	r := &q.reader
+	chunk, err := s.read(r.offset, q.o.BatchBytes)
+	if err != nil {
+		return nil, err
+	}
+	for first := true; len(chunk) > 0; first = false {
+		f, size, ok := decodeFrame(chunk, s.salt)
+		switch {
+		case ok:
+		case first: // it is longer than the chunk, or damaged
+			if f, size, err = s.frame(r.offset); err == nil && size == 0 {
+				size, err = q.damage(s)
+			}
+			if err != nil {
+				return nil, err
+			}
+		default:
+			return entries, nil // the next chunk begins with it
+		}
+		chunk = chunk[min(size, int64(len(chunk))):]
+		r.offset += size
+		if f.next() <= r.next {
+			continue // damage, or an earlier process drained it
+		}
+		q.expect(f.seq)
+		if len(entries) == 0 {
+			q.setOldest(time.UnixMilli(f.at))
+		}
+		entries = append(entries, f.entries...)
+		r.next = f.next()
+	}
+	return entries, nil
 }
 
 // first returns the segment that is read, as it is now, whether it is the last,

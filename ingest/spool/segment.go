@@ -101,7 +101,7 @@ func (s *segment) find(offset int64, low uint64) (int64, error) {
 func (s *segment) next() (uint64, error) {
 	next := s.first
 	for offset := int64(0); offset < s.size; {
-		f, size, err := s.frame(offset, frameHeader)
+		f, size, err := s.frame(offset)
 		if err != nil {
 			return 0, err
 		}
@@ -117,14 +117,13 @@ func (s *segment) next() (uint64, error) {
 	return next, nil
 }
 
-// frame reads the frame at offset and its size, zero when it is damaged. It reads
-// expect bytes first and the others if the frame is longer.
-func (s *segment) frame(offset, expect int64) (frame, int64, error) {
-	b, err := s.read(offset, expect)
+// frame reads the frame at offset and its size, zero when it is damaged.
+func (s *segment) frame(offset int64) (frame, int64, error) {
+	b, err := s.read(offset, frameHeader)
 	if err != nil {
 		return frame{}, 0, err
 	}
-	if n, ok := frameSize(b); ok && n > int64(len(b)) && n <= s.size-offset {
+	if n, ok := frameSize(b); ok && n <= s.size-offset {
 		if b, err = s.read(offset, n); err != nil {
 			return frame{}, 0, err
 		}

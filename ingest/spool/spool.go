@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type Options struct {
 	SegmentBytes int64         // after which a file is followed by another; default: 8 MiB
 	BatchBytes   int64         // that are written, read and drained at once; default: 1 MiB
 	Drains       int           // calls of Drain at once, over all queues; default: 8
+	MaxWaiting   int64         // bytes in memory that wait for the disk, over all queues; default: 16 MiB
 
 	FS     FileSystem       // default: [Disk]
 	Now    func() time.Time // default: time.Now
@@ -49,6 +51,7 @@ func (o Options) withDefaults() Options {
 	set(&o.SegmentBytes, 8<<20)
 	set(&o.BatchBytes, 1<<20)
 	set(&o.Drains, 8)
+	set(&o.MaxWaiting, 16<<20)
 	if o.FS == nil {
 		o.FS = Disk{}
 	}
@@ -79,6 +82,8 @@ var (
 	// ErrFull is returned while a queue holds as many bytes as it may, or an entry
 	// older than it may: the sender should come back later.
 	ErrFull = errors.New("spool is full")
+	// ErrSlow is returned while too much waits for the disk.
+	ErrSlow = errors.New("disk of the spool is too slow")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("spool is closed")
 )
@@ -87,6 +92,8 @@ var (
 type Spool struct {
 	o      Options
 	queues map[string]*queue // by name; never changed
+
+	waiting atomic.Int64 // bytes of the appends under way
 }
 
 // Open opens the spool with all entries that earlier processes left, also those of
@@ -124,6 +131,11 @@ func (s *Spool) Append(queue string, entry []byte) error {
 	q := s.queues[queue]
 	if q == nil {
 		return fmt.Errorf("append to spool: no queue %q", queue)
+	}
+	n := int64(len(entry))
+	defer s.waiting.Add(-n)
+	if all := s.waiting.Add(n); all > max(n, s.o.MaxWaiting) {
+		return fmt.Errorf("%w: %d bytes wait for it", ErrSlow, all-n)
 	}
 	return q.append(entry)
 }

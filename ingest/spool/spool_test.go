@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -389,6 +390,42 @@ func until(t *testing.T, cond func() bool) {
 			t.Fatal("timed out")
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestSlowDisk refuses what would wait for it in memory without bound.
+//
+// Seen failing: without the bound, and with what was refused counted as waiting.
+func TestSlowDisk(t *testing.T) {
+	var out sink
+	o := out.options(newMemory(1))
+	o.MaxWaiting = 10_000
+	release := make(chan struct{})
+	o.Synced = func(time.Duration) { <-release }
+	sp, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := []byte(strings.Repeat("x", 1000))
+	var waiting, refused atomic.Int64
+	var senders sync.WaitGroup
+	for i := range 50 {
+		senders.Go(func() {
+			waiting.Add(1)
+			if err := sp.Append(o.Queues[i%2], entry); err != nil {
+				if !errors.Is(err, ErrSlow) {
+					t.Error(err)
+				}
+				refused.Add(1)
+			}
+			waiting.Add(-1)
+		})
+	}
+	until(t, func() bool { return refused.Load() == 40 && waiting.Load() == 10 })
+	close(release)
+	senders.Wait()
+	if err := sp.Append("acme", entry); err != nil {
+		t.Errorf("append when the disk is back: %v", err)
 	}
 }
 

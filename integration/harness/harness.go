@@ -157,6 +157,21 @@ func (p *Process) Running() bool {
 	}
 }
 
+// PeakMemory is the most memory that the process had resident so far, in bytes.
+func (p *Process) PeakMemory() int64 {
+	p.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "VmHWM:")
+	var kib int64
+	if _, err := fmt.Sscanf(rest, "%d kB", &kib); err != nil {
+		p.t.Fatalf("read the peak of memory: %v", err)
+	}
+	return kib << 10
+}
+
 // Kill ends the process with SIGKILL and waits for its end.
 func (p *Process) Kill() {
 	p.Signal(syscall.SIGKILL)
