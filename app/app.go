@@ -29,6 +29,7 @@ type Options struct {
 	// Addresses to listen on, port 0 takes a free one. Only those that the role
 	// needs are used.
 	EdgeAddr    string
+	AdminAddr   string // of the edge, where an admin token is configured
 	ViewAddr    string
 	MetricsAddr string
 
@@ -95,6 +96,9 @@ func New(cfg Config, opts Options) (*App, error) {
 	wanted := map[string]string{"metrics": opts.MetricsAddr}
 	if opts.plays(edge) {
 		wanted["edge"] = opts.EdgeAddr
+		if cfg.Edge.AdminToken != "" {
+			wanted["admin"] = opts.AdminAddr
+		}
 	}
 	if opts.plays(views) {
 		wanted["view"] = opts.ViewAddr
@@ -150,7 +154,7 @@ func Listen(flag, addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// Addr is the real address behind a flag ("edge", "view", "metrics"), empty when
+// Addr is the real address behind a flag ("edge", "admin", "view", "metrics"), empty when
 // the role does not use it.
 func (a *App) Addr(flag string) string {
 	if l := a.listeners[flag]; l != nil {

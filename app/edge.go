@@ -56,11 +56,16 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 		beside.Go(func() { e.FetchKeys(besideCtx) })
 		beside.Go(func() { held.run(besideCtx) })
 		beside.Go(func() { disk.Run(besideCtx, drainTime) })
+		var adminErr error
+		if l := a.listeners["admin"]; l != nil {
+			admin := ingest.NewHTTPServer(e.AdminHandler(ingest.Secret(a.cfg.Edge.AdminToken)))
+			beside.Go(func() { adminErr = serve(besideCtx, admin, l) })
+		}
 		err := serve(ctx, server, a.listeners["edge"])
 		e.Wait() // deliveries answered 503 may still be on their way
 		stop()   // the spool drains what it can: nothing is added any more
 		beside.Wait()
-		return errors.Join(err, disk.Close(), appender.Close())
+		return errors.Join(err, adminErr, disk.Close(), appender.Close())
 	}, nil
 }}
 

@@ -85,17 +85,9 @@ func TestVerify(t *testing.T) {
 // appendTimes lists when the raw records were appended, in order.
 func appendTimes(t *testing.T, c app.Config) []time.Time {
 	t.Helper()
-	var topics []string
-	for _, v := range topology.Vendors {
-		topics = append(topics, string(topology.RawTopic(v)))
-	}
 	var times []time.Time
-	err := stream.Read(t.Context(), stream.Config{Brokers: c.Kafka.Brokers}, stream.Range{Topics: topics}, func(r stream.Record) error {
+	for _, r := range rawRecords(t, c) {
 		times = append(times, r.Time)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	slices.SortFunc(times, time.Time.Compare)
 	if len(times) == 0 {

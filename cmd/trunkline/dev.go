@@ -276,15 +276,17 @@ func announce(out io.Writer, o devOptions, i *infrastructure, a *app.App, file s
 		"kafka": strings.Join(i.config.Kafka.Brokers, ","), "registry": i.config.Registry.URL, "config": file,
 	}
 	if a != nil {
-		for _, flag := range []string{"edge", "view", "metrics"} {
-			addrs[flag] = "http://" + a.Addr(flag)
+		for _, flag := range []string{"edge", "admin", "view", "metrics"} {
+			if addr := a.Addr(flag); addr != "" {
+				addrs[flag] = "http://" + addr
+			}
 		}
 	}
 	if o.json {
 		_ = json.NewEncoder(out).Encode(addrs)
 		return
 	}
-	for _, name := range []string{"edge", "view", "metrics", "kafka", "registry", "config"} {
+	for _, name := range []string{"edge", "admin", "view", "metrics", "kafka", "registry", "config"} {
 		if addrs[name] != "" {
 			fmt.Fprintf(out, "%-9s %s\n", name, addrs[name])
 		}

@@ -30,7 +30,7 @@ func runCommand() *cobra.Command {
 				return err
 			}
 			defer release() //nolint:errcheck // the process ends
-			for _, flag := range []string{"edge", "view", "metrics"} {
+			for _, flag := range []string{"edge", "admin", "view", "metrics"} {
 				if addr := a.Addr(flag); addr != "" {
 					fmt.Fprintf(c.OutOrStdout(), "%s http://%s\n", flag, addr)
 				}
@@ -55,6 +55,7 @@ var defaultConfig = filepath.Join(".trunkline", "trunkline.yaml")
 func addressFlags(c *cobra.Command, o *app.Options) {
 	f := c.Flags()
 	f.StringVar(&o.EdgeAddr, "edge", "127.0.0.1:8080", "address of the edge; port 0 takes a free one")
+	f.StringVar(&o.AdminAddr, "admin", "127.0.0.1:8082", "address of the edge's admin API, if edge.admin_token is configured; port 0 takes a free one")
 	f.StringVar(&o.ViewAddr, "view", "127.0.0.1:8081", "address of the view API; port 0 takes a free one")
 	f.StringVar(&o.MetricsAddr, "metrics", "127.0.0.1:9464", "address of metrics and health; port 0 takes a free one")
 }

@@ -209,7 +209,7 @@ type Dev struct {
 }
 
 // FreePorts makes every address of the application a free one.
-var FreePorts = []string{"--edge", "127.0.0.1:0", "--view", "127.0.0.1:0", "--metrics", "127.0.0.1:0"}
+var FreePorts = []string{"--edge", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--view", "127.0.0.1:0", "--metrics", "127.0.0.1:0"}
 
 // StartDev starts `trunkline dev` over a data dir, on the [Infrastructure] of the
 // test, and waits until it is ready.
