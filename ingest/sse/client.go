@@ -16,14 +16,17 @@ type Client struct {
 	host    string
 	breaker breaker
 
-	position string // committed
-	attempts int    // since a connection was of use, or a handler committed
-	renewed  bool   // the token of the attempt before this one was refused
-	base     time.Duration
+	position  string // after which a connection resumes: all before it is durable
+	committed string // the position that the caller keeps
+	attempts  int    // since a connection was of use
+	renewed   bool   // the token of the last attempt was refused
+	base      time.Duration
 
-	owed     bool   // the stream has been given up: a poll must overlap with it
+	// A stream that was given up may not give all that came meanwhile. What may
+	// be missing is owed until a poll has overlapped with the stream.
+	owed     bool
 	pollFrom string // where that poll begins
-	lost     bool   // the stream cannot resume before a poll by time succeeded
+	lost     bool   // nothing may be streamed before a poll by time succeeded
 }
 
 // NewClient checks the options and returns a client. Its error joins all faults.
@@ -34,7 +37,7 @@ func NewClient(o Options) (*Client, error) {
 		return nil, err
 	}
 	return &Client{
-		o: o, host: host, position: o.Position, base: o.Timing.Backoff,
+		o: o, host: host, position: o.Position, committed: o.Position, base: o.Timing.Backoff,
 		breaker: breaker{threshold: o.Failures, first: o.Timing.Probe, most: o.Timing.ProbeMax},
 	}, nil
 }
@@ -162,7 +165,7 @@ func (c *Client) poll(ctx context.Context) bool {
 		return false
 	}
 	if reached != "" { // else the way of polling knows no ids
-		c.position, c.pollFrom = reached, reached
+		c.position, c.committed, c.pollFrom = reached, reached, reached
 	}
 	c.lost = false
 	return true

@@ -38,15 +38,17 @@ type Options struct {
 	// after which a stream resumes. Nil means that both are committed; after an
 	// error the connection ends and what was not committed comes again. The
 	// events are those read since the last call, in order; there may be none,
-	// when only the position moved. Required.
+	// when only the position moved. While a poll is owed the position does not
+	// move, and nor may a time that the caller keeps with it. Required.
 	Handle func(ctx context.Context, events []Event, position string) error
 	// Poll fetches by other means what follows the event with the id after,
-	// makes it durable and returns the position reached. Where after is empty, no
-	// id is known or the vendor's memory of it has ended: what follows the time of
-	// the last committed event, less an overlap, is meant. Poll is called while
-	// the stream is given up, and once more when it is back, before the first of
-	// its events is handled: so poll and stream overlap, and duplicates are
-	// possible where gaps are not. Default: nothing is polled.
+	// makes it durable together with the position reached, and returns that, or
+	// nothing where this way knows no ids. Where after is empty, the stream gave
+	// none or no longer resumes after it: what follows the time of the last
+	// committed event, less an overlap, is meant. Poll is called while the stream
+	// is given up, and once more when it is back, before the first of its events
+	// is handled: so poll and stream overlap, and duplicates are possible where
+	// gaps are not. Default: nothing is polled.
 	Poll func(ctx context.Context, after string) (position string, err error)
 
 	// Alarm is told of what does not mend itself: refusals, expired positions,

@@ -113,29 +113,25 @@ func (c *Client) consume(ctx context.Context, r *reader) (end End) {
 			if !more {
 				return end
 			}
-			useful := len(b.events) > 0 && !end.Proven
-			if useful {
-				c.overlap(ctx)
+			first := len(b.events) > 0 && !end.Proven
+			overlaps := first && c.owed && c.poll(ctx)
+			position := b.position
+			if c.owed && !overlaps {
+				position = c.committed // a restart must not skip what is owed
 			}
-			if err := c.o.Handle(ctx, b.events, b.position); err != nil {
+			if err := c.o.Handle(ctx, b.events, position); err != nil {
 				end.Outcome, end.Err = Unhandled, fmt.Errorf("handle events: %w", err)
 				return end
 			}
-			c.position = b.position
-			if useful {
+			c.committed, c.position = position, b.position
+			c.owed = c.owed && !overlaps
+			if first {
 				prove()
 			}
 		case <-wake.C:
-			c.overlap(ctx)
+			// Without a position the next connection would begin anywhere.
+			c.owed = c.owed && !(c.poll(ctx) && c.position != "")
 			prove()
 		}
-	}
-}
-
-// overlap polls once more for what the stream may not have given while it was
-// given up. Until that succeeds it is tried again.
-func (c *Client) overlap(ctx context.Context) {
-	if c.owed && c.poll(ctx) {
-		c.owed = false
 	}
 }
