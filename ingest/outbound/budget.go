@@ -63,16 +63,17 @@ func (b *Budget) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (b *Budget) wait(ctx context.Context) error {
-	if err := b.limiter.Wait(ctx); err != nil {
-		return err
-	}
 	for {
+		if err := b.limiter.Wait(ctx); err != nil {
+			return err
+		}
 		b.mu.Lock()
 		left := b.until.Sub(b.now())
 		b.mu.Unlock()
 		if left <= 0 {
-			return ctx.Err()
+			return nil
 		}
+		// The turn is lost: those who wait here must not go together then.
 		timer := time.NewTimer(left)
 		select {
 		case <-timer.C:
