@@ -151,8 +151,10 @@ func TestKilledStream(t *testing.T) {
 
 			l := newLedger()
 			fails := rand.New(rand.NewPCG(seed, 5))
-			for l.count() < events {
-				ctx, stop := context.WithCancel(t.Context())
+			within, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			for l.count() < events && within.Err() == nil {
+				ctx, stop := context.WithCancel(within)
 				c := newClient(t, Options{
 					URL: server.URL, Position: l.where(), Failures: 1 << 30, Timing: atOnce,
 					Handle: func(ctx context.Context, events []Event, position string) error {

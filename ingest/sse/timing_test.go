@@ -191,7 +191,8 @@ func TestWatchdog(t *testing.T) {
 		{"heartbeats", append(slices.Repeat([]piece{{44 * time.Second, ":\n"}}, 10), hang), 485 * time.Second},
 		{"single bytes of an event", []piece{{44 * time.Second, "d"}, {44 * time.Second, "a"}, {44 * time.Second, "t"}, hang}, 177 * time.Second},
 		{"silence after an event", []piece{{10 * time.Second, "data: quick\n\n"}, hang}, 55 * time.Second},
-		{"a slow handler is not silence", []piece{{0, "data: slow\n\n"}, {30 * time.Second, "data: quick\n\n"}, hang}, 10 * time.Minute},
+		{"silence while the handler is slow", []piece{{0, "data: slow\n\n"}, {30 * time.Second, "data: quick\n\n"}, hang}, 10 * time.Minute},
+		{"a slow handler is not silence", []piece{{0, "data: slow\n\n"}, {0, "data: quick\n\n"}, {0, "data: quick\n\n"}, hang}, 10*time.Minute + 45*time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -200,7 +201,7 @@ func TestWatchdog(t *testing.T) {
 				defer stop()
 				start := time.Now()
 				c := newClient(t, Options{
-					URL: "http://vendor",
+					URL: "http://vendor", MaxBatch: 1,
 					Handle: func(ctx context.Context, events []Event, _ string) error {
 						if string(events[0].Data) == "slow" {
 							sleep(ctx, 10*time.Minute)
@@ -444,6 +445,78 @@ func TestOverlapIsOwed(t *testing.T) {
 			t.Errorf("polled from %q, committed %q at %s; want %q, both events and 55", polled, taken, committed.at(), want)
 		}
 	})
+}
+
+// TestOverlapIsSettled checks when a poll that overlaps with a stream is enough:
+// not before an event that follows it is committed, nor while a connection would
+// begin anywhere for want of a position.
+func TestOverlapIsSettled(t *testing.T) {
+	beat := piece{10 * time.Second, ":\n"}
+	fail := func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
+	expire := func(r *http.Request) (*http.Response, error) { return respond(r, 410, nil), nil }
+	streams := func(pieces ...piece) func(*http.Request) (*http.Response, error) {
+		return func(r *http.Request) (*http.Response, error) { return respond(r, 200, nil, pieces...), nil }
+	}
+	tests := []struct {
+		name     string
+		answers  []func(*http.Request) (*http.Response, error)
+		failures int // of the handler
+		until    time.Duration
+		want     []string
+	}{
+		{
+			"an event that was not committed", list(fail, streams(piece{0, "id: 90\ndata: a\n\n"}), streams(piece{5 * time.Second, "id: 90\ndata: a\n\n"}, piece{0, "..."})), 1, time.Minute,
+			[]string{
+				"0s connect 41", "0s poll 41", "15s poll 41",
+				"30s connect 41", "30s poll 41", "30s fail to handle 90", "30s poll 41",
+				"31s connect 41", "36s poll 41", "36s handle 90",
+			},
+		},
+		{
+			"a quiet stream without a position", list(expire, streams(append(slices.Repeat([]piece{beat}, 5), piece{0, "id: 90\ndata: a\n\n"}, beat, beat, beat, piece{0, "id: 91\ndata: b\n\n"}, piece{0, "..."})...)), 0, 115 * time.Second,
+			[]string{
+				"0s connect 41", "0s poll ", "15s poll ",
+				"30s connect -", "1m0s poll ", "1m15s poll ", "1m20s handle 41", "1m30s poll ", "1m50s handle 91",
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, stop := context.WithTimeout(t.Context(), tt.until)
+				defer stop()
+				start, connections, handled := time.Now(), 0, 0
+				var got []string
+				note := func(format string, args ...any) {
+					got = append(got, fmt.Sprintf("%v ", time.Since(start))+fmt.Sprintf(format, args...))
+				}
+				c := newClient(t, Options{
+					URL: "http://vendor", Position: "41", Failures: 1, Random: func() float64 { return 0.5 },
+					HTTP: &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+						note("connect %s", orDash(r.Header["Last-Event-Id"]))
+						connections++
+						return tt.answers[min(connections, len(tt.answers))-1](r)
+					})},
+					Handle: func(_ context.Context, _ []Event, position string) error {
+						if handled++; handled <= tt.failures {
+							note("fail to handle %s", position)
+							return errors.New("no broker")
+						}
+						note("handle %s", position)
+						return nil
+					},
+					Poll: func(_ context.Context, after string) (string, error) {
+						note("poll %s", after)
+						return "", nil // it knows no ids
+					},
+				})
+				c.Run(ctx)
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Errorf("-want +got:\n%s", diff)
+				}
+			})
+		})
+	}
 }
 
 // TestExpired checks that a stream whose past is lost does not go on before a
