@@ -50,7 +50,7 @@ func (v *vendor) RoundTrip(r *http.Request) (*http.Response, error) {
 		if !ok {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
-		io.WriteString(w, r.Header.Get("Authorization")+" "+body)
+		fmt.Fprint(w, r.Header.Get("Authorization")+" "+body)
 		return w.Result(), nil
 	}
 	v.mu.Lock()
@@ -73,7 +73,7 @@ func (v *vendor) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.Header().Set("Retry-After", "20")
 	}
 	w.WriteHeader(status)
-	io.WriteString(w, text)
+	fmt.Fprint(w, text)
 	return w.Result(), nil
 }
 
@@ -129,8 +129,8 @@ func TestGrants(t *testing.T) {
 			[]string{client + "&scope=streaming%3Aread+users"}, []string{"token lacks the scope streaming:read and users: grant it to the client at the vendor"},
 		},
 		{"CXone renews by refresh, in other words", cxone, nil, []string{
-			"200 " + good, `200 {"token":"hunter2-b","refreshToken":"hunter2-refresh","tokenExpirationTimeSec":3600,"refreshTokenExpirationTimeSec":7200}`, "200 " + good,
-		}, []string{access, refresh, refresh}, []string{"hunter2", "hunter2-b", "hunter2"}},
+			"200 " + good, `200 {"token":"hunter2-b","refreshToken":"hunter2-next","tokenExpirationTimeSec":3600,"refreshTokenExpirationTimeSec":7200}`, "200 " + good,
+		}, []string{access, refresh, strings.Replace(refresh, "hunter2-refresh", "hunter2-next", 1)}, []string{"hunter2", "hunter2-b", "hunter2"}},
 		{"CXone keeps a refresh token that is not replaced", cxone, nil, []string{
 			"200 " + good, `200 {"token":"hunter2-b","tokenExpirationTimeSec":"3600"}`, "200 " + good,
 		}, []string{access, refresh, refresh}, []string{"hunter2", "hunter2-b", "hunter2"}},
@@ -371,6 +371,16 @@ func TestUnauthorized(t *testing.T) {
 		}
 	}
 
+	t.Run("a late refusal of an older token", func(t *testing.T) {
+		v := &vendor{}
+		s := newSource(t, v, Options{})
+		for _, older := range []string{"older", ""} {
+			if got, err := s.Token(t.Context()); err != nil || got != hidden+"-1" {
+				t.Errorf("got %q, error %v, want the first token", got, err)
+			}
+			s.Drop(older)
+		}
+	})
 	t.Run("many at once ask for one token", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			v := &vendor{takes: time.Second}

@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,7 +16,7 @@ import (
 
 // TestRedirects checks that a client follows redirects on its host and no other.
 func TestRedirects(t *testing.T) {
-	reached := func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }
+	reached := func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) }
 	elsewhere := httptest.NewServer(http.HandlerFunc(reached))
 	defer elsewhere.Close()
 	mux := http.NewServeMux()
@@ -43,7 +44,7 @@ func TestRedirects(t *testing.T) {
 func TestAddresses(t *testing.T) {
 	for address, allowed := range map[string]bool{
 		"127.0.0.1:80": true, "[::1]:80": true, "10.0.0.1:443": true, "93.184.216.34:443": true, "[2606:2800:220:1::1]:443": true,
-		"169.254.169.254:80": false, "169.254.170.2:80": false, "[::ffff:169.254.169.254]:80": false, "[fe80::1%eth0]:80": false,
+		"169.254.169.254:80": false, "169.254.170.2:80": false, "[::ffff:169.254.169.254]:80": false, "[::ffff:100.100.100.200]:80": false, "[fe80::1%eth0]:80": false,
 		"[fd00:ec2::254]:80": false, "[fd20:ce::254]:80": false, "100.100.100.200:80": false, "168.63.129.16:80": false, "224.0.0.1:80": false, "name:80": false,
 	} {
 		if err := refuseAddress("tcp", address, nil); (err == nil) != allowed || err != nil && !errors.Is(err, ErrRefused) {

@@ -3,7 +3,6 @@ package sse
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -83,7 +82,7 @@ type answer func(w http.ResponseWriter, r *http.Request)
 func stream(text string) answer {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
-		io.WriteString(w, text)
+		fmt.Fprint(w, text)
 	}
 }
 
@@ -177,7 +176,7 @@ func TestScenarios(t *testing.T) {
 		},
 		{
 			"another content type", []answer{
-				func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "id: 42\ndata: a\n\n") },
+				func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "id: 42\ndata: a\n\n") },
 				func(w http.ResponseWriter, r *http.Request) {
 					w.Header().Set("Content-Encoding", "br")
 					stream("id: 42\ndata: a\n\n")(w, r)

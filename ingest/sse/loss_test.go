@@ -22,7 +22,7 @@ import (
 func numbered(i int, random *rand.Rand) string {
 	end := []string{"\n", "\r", "\r\n"}[random.IntN(3)]
 	lines := []string{fmt.Sprintf("id: %d", i), "event: routing.queued"}
-	for _, line := range strings.Split(dataOf(i), "\n") {
+	for line := range strings.SplitSeq(dataOf(i), "\n") {
 		lines = append(lines, "data: "+line)
 	}
 	if random.IntN(2) == 0 {
@@ -112,7 +112,7 @@ func (l *ledger) check(t *testing.T, n int, ordered bool) {
 func TestKilledStream(t *testing.T) {
 	const events, kills = 1500, 200
 	for seed := range uint64(3) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		passed := t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 4))
 			var mu sync.Mutex
 			killed := 0
@@ -137,7 +137,7 @@ func TestKilledStream(t *testing.T) {
 
 				w.Header().Set("Content-Type", "text/event-stream")
 				for piece := range slices.Chunk([]byte(stream), size) {
-					w.Write(piece)
+					fmt.Fprint(w, string(piece))
 					w.(http.Flusher).Flush()
 				}
 				switch {
@@ -181,6 +181,9 @@ func TestKilledStream(t *testing.T) {
 			}
 			l.check(t, events, true)
 		})
+		if !passed {
+			return
+		}
 	}
 }
 
@@ -235,7 +238,7 @@ func (m *model) RoundTrip(r *http.Request) (*http.Response, error) {
 	if m.chance(1) {
 		left = m.random.IntN(20_000)
 	}
-	resp.Body = &liveBody{ctx: r.Context(), m: m, next: next, left: left, random: rand.New(rand.NewPCG(m.random.Uint64(), 7))}
+	resp.Body = &liveBody{gone: r.Context().Done(), m: m, next: next, left: left, random: rand.New(rand.NewPCG(m.random.Uint64(), 7))}
 	return resp, nil
 }
 
@@ -265,7 +268,7 @@ func (m *model) poll(l *ledger) func(context.Context, string) (string, error) {
 // liveBody gives events when they happen and heartbeats between, until left
 // bytes have been sent.
 type liveBody struct {
-	ctx    context.Context
+	gone   <-chan struct{} // closed when the request is given up
 	m      *model
 	next   int
 	left   int
@@ -276,9 +279,10 @@ type liveBody struct {
 func (b *liveBody) Read(p []byte) (int, error) {
 	for b.rest == "" {
 		if b.next > b.m.now() {
-			sleep(b.ctx, time.Second)
-			if b.ctx.Err() != nil {
-				return 0, b.ctx.Err()
+			select {
+			case <-time.After(time.Second):
+			case <-b.gone:
+				return 0, context.Canceled
 			}
 		}
 		if b.rest = ":\n"; b.next <= b.m.now() {

@@ -49,10 +49,10 @@ func (r *reader) run(ctx context.Context) {
 	buffer := make([]byte, 32<<10)
 	for r.err == nil {
 		before := r.decoder.Position()
-		n := 0
 		r.watchdog.Reset(r.patience)
-		n, r.err = r.body.Read(buffer)
+		n, err := r.body.Read(buffer)
 		r.watchdog.Stop()
+		r.err = err
 		b := newBatch(r.decoder.Decode(nil, buffer[:n]), r.decoder.Position())
 		if len(b.events) > 0 || b.position != before {
 			r.offer(ctx, b)

@@ -39,7 +39,8 @@ func (c *Client) stream(ctx context.Context) End {
 		end = broken(connection, r.err, end.Proven)
 	}
 	cancel(nil)
-	for range r.batches { // until the reader has ended
+	for more := true; more; { // until the reader has ended
+		_, more = <-r.batches
 	}
 	if retry, ok := r.decoder.Retry(); ok {
 		c.base = min(max(retry, c.o.Timing.ReconnectMin), c.o.Timing.BackoffMax)

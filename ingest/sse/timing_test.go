@@ -25,7 +25,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t
 // script is a body that gives its pieces, each after a time, and then ends; the
 // piece "..." lasts until the request is given up.
 type script struct {
-	ctx    context.Context
+	gone   <-chan struct{} // closed when the request is given up
 	pieces []piece
 	rest   string
 	read   int
@@ -43,12 +43,12 @@ func (s *script) Read(p []byte) (int, error) {
 		}
 		next := s.pieces[0]
 		if s.pieces = s.pieces[1:]; next.text == "..." {
-			<-s.ctx.Done()
-		} else {
-			sleep(s.ctx, next.after)
+			next.after = 1 << 62
 		}
-		if s.ctx.Err() != nil {
-			return 0, s.ctx.Err()
+		select {
+		case <-time.After(next.after):
+		case <-s.gone:
+			return 0, context.Canceled
 		}
 		s.rest = next.text
 	}
@@ -68,7 +68,7 @@ func respond(r *http.Request, code int, headers http.Header, pieces ...piece) *h
 	if code == http.StatusOK {
 		headers.Set("Content-Type", "text/event-stream")
 	}
-	return &http.Response{StatusCode: code, Header: headers, Request: r, Body: &script{ctx: r.Context(), pieces: pieces}}
+	return &http.Response{StatusCode: code, Header: headers, Request: r, Body: &script{gone: r.Context().Done(), pieces: pieces}}
 }
 
 func retryAfter(s string) http.Header { return http.Header{"Retry-After": {s}} }
@@ -258,7 +258,7 @@ func TestReadAhead(t *testing.T) {
 		c := newClient(t, Options{
 			URL: "http://vendor", MaxBatch: maxBatch,
 			HTTP: &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
-				body.ctx = r.Context()
+				body.gone = r.Context().Done()
 				resp := respond(r, 200, nil)
 				resp.Body = body
 				return resp, nil
