@@ -252,7 +252,7 @@ func TestScenarios(t *testing.T) {
 			var outcomes []Outcome
 			timing := atOnce
 			if tt.name == "silence" {
-				timing.Watchdog = 100 * time.Millisecond
+				timing.Watchdog = time.Second
 			}
 			c := newClient(t, Options{
 				URL: server.URL + "/stream?topics=conversation,routing", Position: "41", Tokens: &tokens{},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -113,17 +114,17 @@ func FuzzDecoder(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, s := range []string{
-		string(sample), "", "\uFEFFdata\r\n\r\n", "\xEF\xBB", "data: a\r\rid\r\n\n", "id: \x00\nretry: 10\n\n", strings.Repeat("data: abcdefgh\n", 100) + "\n", ":" + strings.Repeat("x", 5000),
+		string(sample), "", "\uFEFFdata\r\n\r\n", "\xEF\xBB", "data: a\r\rid\r\n\n", "id: \x00\nretry: 10\n\n", strings.Repeat("data: abcdefgh\n", 15) + "\n", ":" + strings.Repeat("x", 100), "id: " + strings.Repeat("1", 1030) + "\n\n",
 	} {
 		f.Add([]byte(s), uint64(1))
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, seed uint64) {
-		const maxData = 200
+		const maxData = 100
 		random := rand.New(rand.NewPCG(seed, 2))
 		want := decode(stream, "41", maxData, whole)
 		got := decode(stream, "41", maxData, func() int { return 1 + random.IntN(7) })
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Fatalf("cut into pieces, -want +got:\n%s", diff)
+		if !reflect.DeepEqual(got, want) { // cmp would take most of the time
+			t.Fatalf("cut into pieces, -want +got:\n%s", cmp.Diff(want, got))
 		}
 		for _, e := range want.Events {
 			if len(e.Data) > maxData || e.Cut > 0 && len(e.Data) < maxData || e.Type == "" || len(e.ID) > maxField {
@@ -139,7 +140,7 @@ func FuzzDecoder(f *testing.F) {
 		}
 		if n := len(stream); n > 0 {
 			shorter := decode(stream[:n-1], "41", maxData, whole).Events
-			if len(want.Events)-len(shorter) > 1 || !cmp.Equal(want.Events[:len(shorter)], shorter, cmpopts.EquateEmpty()) {
+			if len(want.Events)-len(shorter) > 1 || len(shorter) > 0 && !reflect.DeepEqual(want.Events[:len(shorter)], shorter) {
 				t.Fatalf("one byte less: got events %+v, want those of %+v but perhaps the last", shorter, want.Events)
 			}
 		}
