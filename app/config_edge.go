@@ -9,6 +9,8 @@ import (
 	"trunkline/ingest"
 	"trunkline/ingest/keys"
 	"trunkline/topology"
+
+	"trunkline/ingest/secret"
 )
 
 // Edge is how deliveries are judged that the edge receives.
@@ -118,8 +120,8 @@ func (c Credentials) check(field string, wrong func(field, format string, args .
 	if slices.Contains(c.Tokens, "") {
 		wrong(field+".tokens", "one is empty; leave it out")
 	}
-	for i, secret := range c.SigningSecrets {
-		if _, err := keys.Static("", secret); err != nil {
+	for i, s := range c.SigningSecrets {
+		if _, err := keys.Static("", s); err != nil {
 			wrong(fmt.Sprintf("%s.signing_secrets[%d]", field, i), "%v", err)
 		}
 	}
@@ -191,10 +193,10 @@ func (t Tenant) edge() ingest.Tenant {
 			creds.JWT = &ingest.JWT{Issuer: c.JWT.Issuer, Audience: c.JWT.Audience, KeysURL: c.JWT.KeysURL}
 		}
 		for _, token := range c.Tokens {
-			creds.Tokens = append(creds.Tokens, ingest.Secret(token))
+			creds.Tokens = append(creds.Tokens, secret.Text(token))
 		}
-		for i, secret := range c.SigningSecrets {
-			creds.Keys = append(creds.Keys, ingest.SigningKey{ID: fmt.Sprintf("%s-%d", t.ID, i+1), Secret: ingest.Secret(secret)})
+		for i, s := range c.SigningSecrets {
+			creds.Keys = append(creds.Keys, ingest.SigningKey{ID: fmt.Sprintf("%s-%d", t.ID, i+1), Secret: secret.Text(s)})
 		}
 		it.Auth[v] = creds
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"trunkline/ingest/keys"
+
+	"trunkline/ingest/secret"
 )
 
 // keySet is one set of keys of the edge.
@@ -69,7 +71,7 @@ type refreshInfo struct {
 //	POST /admin/keys/refresh  fetches the published ones now; 503 if one cannot be
 //
 // Refreshing needs a running [Edge.FetchKeys].
-func (e *Edge) AdminHandler(token Secret) http.Handler {
+func (e *Edge) AdminHandler(token secret.Text) http.Handler {
 	want := hashToken(string(token))
 	mux := http.NewServeMux()
 	route := func(pattern string, h http.HandlerFunc) {

@@ -31,7 +31,7 @@ type Options struct {
 	// tenant in its path and does not verify. It is kept in quarantine at most.
 	// Default: it is refused.
 	DefaultTenants map[string]string
-	// KeyTransport fetches published keys. Default: [keys.NewTransport].
+	// KeyTransport fetches published keys. Default: that of [keys.Options].
 	KeyTransport http.RoundTripper
 	// KeysChanged is told when a tenant's keys have a new one: deliveries in
 	// quarantine may verify with it. Default: nobody is.

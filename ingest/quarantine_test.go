@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"trunkline/ingest/secret"
 )
 
 // TestDefers is the table of failure classes: what is deferred, of those that are
@@ -91,7 +93,7 @@ func deferring(log RawLog, q Quarantine, p *publisher) Options {
 	}
 	add("rotating", Credentials{Keys: key, KeysURL: keysURL})
 	add("unforgiving", Credentials{Keys: []SigningKey{{ID: "k", Secret: "unforgiving-secret"}}, Strict: true})
-	add("careful", Credentials{Keys: []SigningKey{{ID: "k", Secret: "careful-secret"}}, Tokens: []Secret{"careful-token"}})
+	add("careful", Credentials{Keys: []SigningKey{{ID: "k", Secret: "careful-secret"}}, Tokens: []secret.Text{"careful-token"}})
 	return o
 }
 

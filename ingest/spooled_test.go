@@ -16,6 +16,8 @@ import (
 
 	"trunkline/event"
 	"trunkline/ingest/spool"
+
+	"trunkline/ingest/secret"
 )
 
 // memorySpool drains at once.
@@ -42,7 +44,7 @@ func spooledPost(body string) *http.Request {
 // spooledOptions returns the options of an edge with such a tenant.
 func spooledOptions(log RawLog) Options {
 	o := options(log)
-	o.Tenants = append(o.Tenants, Tenant{ID: "disk", Vendors: []string{"genesys"}, Auth: Auth{"genesys": {Tokens: []Secret{"disk-token"}}}})
+	o.Tenants = append(o.Tenants, Tenant{ID: "disk", Vendors: []string{"genesys"}, Auth: Auth{"genesys": {Tokens: []secret.Text{"disk-token"}}}})
 	return o
 }
 

@@ -3,29 +3,15 @@ package ingest
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 
 	"golang.org/x/time/rate"
 
 	"trunkline/ingest/keys"
 	"trunkline/topology"
+
+	"trunkline/ingest/secret"
 )
-
-// Secret is a token or a signing secret. It prints as [redacted] with every
-// verb, in logs and in JSON (I10).
-type Secret string
-
-const redacted = "[redacted]"
-
-// Format implements [fmt.Formatter].
-func (Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
-
-// LogValue implements [slog.LogValuer].
-func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalText implements [encoding.TextMarshaler].
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Policy says which credentials a delivery must carry.
 type Policy string
@@ -57,7 +43,7 @@ func (p Policy) met(bearer, signature bool) bool {
 // under which logs and the header sig_kid tell of it.
 type SigningKey struct {
 	ID     string
-	Secret Secret
+	Secret secret.Text
 }
 
 // JWT says which JWTs are accepted as a bearer token.
@@ -70,7 +56,7 @@ type JWT struct {
 // Credentials are what one vendor's deliveries for one tenant are verified with.
 // Several tokens and keys are valid at once, so that they can be rotated.
 type Credentials struct {
-	Tokens  []Secret // current first
+	Tokens  []secret.Text // current first
 	JWT     *JWT
 	Keys    []SigningKey
 	KeysURL string // of the JWK Set with the vendor's keys
@@ -280,7 +266,7 @@ func (c Credentials) faults() []error {
 // credential is a token, a secret or a URL of keys of a vendor's sender.
 type credential struct {
 	vendor, kind string
-	value        Secret
+	value        secret.Text
 }
 
 // owner is the tenant that a credential is of, and whether it alone proves the
@@ -296,7 +282,7 @@ type owner struct {
 // token besides.
 func shared(owners map[credential]owner, vendor, tenant string, c Credentials) []error {
 	var faults []error
-	claim := func(kind string, value Secret, alone bool) {
+	claim := func(kind string, value secret.Text, alone bool) {
 		id := credential{vendor, kind, value}
 		if o, taken := owners[id]; taken && o.tenant != tenant && (alone || o.alone) {
 			faults = append(faults, fmt.Errorf("a %s is also that of tenant %q: each tenant needs its own", kind, o.tenant))
@@ -311,10 +297,10 @@ func shared(owners map[credential]owner, vendor, tenant string, c Credentials) [
 		claim("signing secret", k.Secret, true)
 	}
 	if c.KeysURL != "" {
-		claim("URL of keys", Secret(c.KeysURL), c.policy(vendor) != RequireBoth)
+		claim("URL of keys", secret.Text(c.KeysURL), c.policy(vendor) != RequireBoth)
 	}
 	if c.JWT != nil {
-		claim("JWT issuer and audience", Secret(c.JWT.Issuer+" "+c.JWT.Audience), true)
+		claim("JWT issuer and audience", secret.Text(c.JWT.Issuer+" "+c.JWT.Audience), true)
 	}
 	return faults
 }

@@ -14,8 +14,6 @@ import (
 	"trunkline/event"
 	"trunkline/integration/harness"
 	"trunkline/ledger"
-	"trunkline/stream"
-	"trunkline/topology"
 )
 
 // I3: `trunkline verify` balances all that a deployment holds, or the raw records

@@ -5,21 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"trunkline/ingest/outbound"
 )
 
 // Bounds of one fetch.
 const (
 	fetchTimeout = 10 * time.Second
 	maxJWKS      = 1 << 20 // bytes
-	maxRedirects = 3
 )
 
 // CheckURL returns what is wrong with the URL of a key set. Only https is
@@ -43,47 +42,14 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// NewTransport returns a transport that reaches no link-local address and no
-// metadata service of a cloud, whatever a name resolves to.
-func NewTransport() http.RoundTripper {
-	dialer := &net.Dialer{Timeout: fetchTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		return checkAddress(address)
-	}}
-	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
-		TLSHandshakeTimeout: fetchTimeout, IdleConnTimeout: time.Minute,
-	}
-}
-
-// metadataIPv6 is where AWS answers for the machine's own credentials.
-var metadataIPv6 = netip.MustParseAddr("fd00:ec2::254")
-
-func checkAddress(address string) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	if ip := at.Addr().Unmap().WithZone(""); ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || ip == metadataIPv6 {
-		return fmt.Errorf("address %s is link-local or a metadata service", ip)
-	}
-	return nil
-}
-
-// newClient follows redirects within a host only: no answer chooses where keys
-// come from.
+// newClient returns a client of [outbound] that fetches over t, if it is not nil:
+// no answer chooses where keys come from.
 func newClient(t http.RoundTripper) *http.Client {
-	return &http.Client{
-		Transport: t,
-		CheckRedirect: func(r *http.Request, via []*http.Request) error {
-			if first := via[0].URL; r.URL.Host != first.Host || r.URL.Scheme != first.Scheme {
-				return errors.New("redirect to another host")
-			}
-			if len(via) > maxRedirects {
-				return errors.New("too many redirects")
-			}
-			return nil
-		},
+	c := outbound.NewClient()
+	if t != nil {
+		c.Transport = t
 	}
+	return c
 }
 
 // published is the answer of a key URL.

@@ -36,18 +36,6 @@ func TestCheckURL(t *testing.T) {
 	}
 }
 
-func TestCheckAddress(t *testing.T) {
-	for address, ok := range map[string]bool{
-		"93.184.216.34:443": true, "127.0.0.1:80": true, "10.0.0.1:443": true, "[2001:db8::1]:443": true,
-		"169.254.169.254:80": false, "[::ffff:169.254.169.254]:80": false, "[fe80::1%eth0]:443": false, "[fd00:ec2::254]:80": false,
-		"0.0.0.0:80": false, "[::]:80": false, "224.0.0.1:80": false, "x:80": false,
-	} {
-		if err := checkAddress(address); (err == nil) != ok {
-			t.Errorf("%s: %v", address, err)
-		}
-	}
-}
-
 func TestFetch(t *testing.T) {
 	good := string(sample(t, "I12.json"))
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -83,10 +71,10 @@ func TestFetch(t *testing.T) {
 		}},
 		{name: "redirect to another host", answer: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL, http.StatusFound)
-		}, fault: "redirect to another host"},
+		}, fault: "to another host"},
 		{name: "redirects without end", answer: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "/jwks", http.StatusFound)
-		}, fault: "too many redirects"},
+		}, fault: "more than 10 redirects"},
 		{name: "as large as allowed", answer: func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(good + strings.Repeat(" ", maxJWKS-len(good))))
 		}},
@@ -105,7 +93,7 @@ func TestFetch(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(tt.answer))
 			defer server.Close()
-			p, err := fetch(t.Context(), newClient(NewTransport()), server.URL+"/jwks?token=s3cr3t", tt.etag)
+			p, err := fetch(t.Context(), newClient(nil), server.URL+"/jwks?token=s3cr3t", tt.etag)
 			if tt.fault != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.fault) || strings.Contains(err.Error(), "s3cr3t") {
 					t.Errorf("got error %v, want one with %q and no URL", err, tt.fault)

@@ -27,7 +27,7 @@ type Options struct {
 	Static []Key  // of the configuration
 	URL    string // of a JWK Set; empty: there is none
 
-	Transport http.RoundTripper // default: [NewTransport]
+	Transport http.RoundTripper // default: that of [outbound.NewClient]
 	Now       func() time.Time  // default: time.Now
 	Logger    *slog.Logger      // default: none
 	// Changed is called after a fetch that brought a new key. Default: nobody is
@@ -70,9 +70,6 @@ type flight struct {
 // NewSet returns a set with the keys of the configuration. Published ones come
 // with [Set.Run].
 func NewSet(o Options) *Set {
-	if o.Transport == nil && o.URL != "" {
-		o.Transport = NewTransport()
-	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
