@@ -10,7 +10,7 @@ import (
 	"trunkline/ingest/keys"
 	"trunkline/topology"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 // Edge is how deliveries are judged that the edge receives.
@@ -193,10 +193,10 @@ func (t Tenant) edge() ingest.Tenant {
 			creds.JWT = &ingest.JWT{Issuer: c.JWT.Issuer, Audience: c.JWT.Audience, KeysURL: c.JWT.KeysURL}
 		}
 		for _, token := range c.Tokens {
-			creds.Tokens = append(creds.Tokens, secret.Text(token))
+			creds.Tokens = append(creds.Tokens, redacted.Text(token))
 		}
 		for i, s := range c.SigningSecrets {
-			creds.Keys = append(creds.Keys, ingest.SigningKey{ID: fmt.Sprintf("%s-%d", t.ID, i+1), Secret: secret.Text(s)})
+			creds.Keys = append(creds.Keys, ingest.SigningKey{ID: fmt.Sprintf("%s-%d", t.ID, i+1), Secret: redacted.Text(s)})
 		}
 		it.Auth[v] = creds
 	}

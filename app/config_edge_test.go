@@ -8,7 +8,7 @@ import (
 
 	"trunkline/ingest"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 // edgeConfig is a configuration with the given edge section, tenant fields and
@@ -86,7 +86,7 @@ func TestTenantOfEdge(t *testing.T) {
 	want := ingest.Tenant{
 		ID: "acme", Vendors: []string{"cxone"}, VendorIDs: []string{"v"}, Ack: ingest.AckSpool, Rate: ingest.Rate{PerSecond: 2, Burst: 3},
 		Auth: ingest.Auth{"cxone": {
-			Tokens: []secret.Text{"x", "y"}, JWT: &ingest.JWT{Issuer: "i", Audience: "a", KeysURL: "https://i.example"},
+			Tokens: []redacted.Text{"x", "y"}, JWT: &ingest.JWT{Issuer: "i", Audience: "a", KeysURL: "https://i.example"},
 			Keys: []ingest.SigningKey{{ID: "acme-1", Secret: "s"}, {ID: "acme-2", Secret: "p"}}, KeysURL: "https://k.example",
 			Signing: ingest.Signing{Header: "X-Sig", TimestampHeader: "X-Time"}, Require: ingest.RequireBoth, Strict: true,
 		}},

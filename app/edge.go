@@ -14,7 +14,7 @@ import (
 	"trunkline/stream"
 	"trunkline/topology"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 // edge receives the vendors' deliveries over HTTP.
@@ -60,7 +60,7 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 		beside.Go(func() { disk.Run(besideCtx, drainTime) })
 		var adminErr error
 		if l := a.listeners["admin"]; l != nil {
-			admin := ingest.NewHTTPServer(e.AdminHandler(secret.Text(a.cfg.Edge.AdminToken)))
+			admin := ingest.NewHTTPServer(e.AdminHandler(redacted.Text(a.cfg.Edge.AdminToken)))
 			beside.Go(func() { adminErr = serve(besideCtx, admin, l) })
 		}
 		err := serve(ctx, server, a.listeners["edge"])

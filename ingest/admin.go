@@ -12,7 +12,7 @@ import (
 
 	"trunkline/ingest/keys"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 // keySet is one set of keys of the edge.
@@ -71,7 +71,7 @@ type refreshInfo struct {
 //	POST /admin/keys/refresh  fetches the published ones now; 503 if one cannot be
 //
 // Refreshing needs a running [Edge.FetchKeys].
-func (e *Edge) AdminHandler(token secret.Text) http.Handler {
+func (e *Edge) AdminHandler(token redacted.Text) http.Handler {
 	want := hashToken(string(token))
 	mux := http.NewServeMux()
 	route := func(pattern string, h http.HandlerFunc) {

@@ -12,7 +12,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 const issuerURL = "https://login.example/jwks"
@@ -44,7 +44,7 @@ func issue(t *testing.T, change func(kid, secret *string, c *jwt.Claims)) string
 // one and a signature.
 func withIssuer(o Options, require Policy) Options {
 	o.Tenants = append(o.Tenants, Tenant{ID: "issued", Vendors: []string{"cxone"}, Auth: Auth{"cxone": {
-		Tokens: []secret.Text{"static-token"}, Keys: []SigningKey{{ID: "k", Secret: "issued-secret"}}, Require: require,
+		Tokens: []redacted.Text{"static-token"}, Keys: []SigningKey{{ID: "k", Secret: "issued-secret"}}, Require: require,
 		JWT: &JWT{Issuer: "https://login.example", Audience: "trunkline", KeysURL: issuerURL},
 	}}})
 	return o

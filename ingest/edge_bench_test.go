@@ -55,13 +55,14 @@ func BenchmarkEdge(b *testing.B) {
 
 // benchHTTP posts b.N deliveries of about 600 bytes over so many connections.
 func benchHTTP(b *testing.B, connections int, h http.Handler) {
+	b.Helper()
 	l, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	server := NewHTTPServer(h)
 	go func() { _ = server.Serve(l) }()
-	defer server.Close()
+	defer func() { _ = server.Close() }() // its connections are idle
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
 	defer client.CloseIdleConnections()
 	url := "http://" + l.Addr().String() + "/v1/ingest/genesys/disk/events"

@@ -24,7 +24,7 @@ import (
 	"trunkline/vendors/cxone"
 	"trunkline/vendors/genesys"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 const (
@@ -73,7 +73,7 @@ func (l *memoryLog) taken() []Record {
 // options returns those of an edge with the built-in tenant, one tenant with the
 // vendor's default policy and one without topics.
 func options(log RawLog) Options {
-	keys := func(secrets ...secret.Text) []SigningKey {
+	keys := func(secrets ...redacted.Text) []SigningKey {
 		var all []SigningKey
 		for i, s := range secrets {
 			all = append(all, SigningKey{ID: []string{"current", "previous"}[i], Secret: s})
@@ -81,7 +81,7 @@ func options(log RawLog) Options {
 		return all
 	}
 	either := Credentials{
-		Tokens: []secret.Text{devToken}, Keys: keys(currentSecret, previousSecret), Require: RequireEither,
+		Tokens: []redacted.Text{devToken}, Keys: keys(currentSecret, previousSecret), Require: RequireEither,
 	}
 	return Options{
 		Log: log, Spool: &memorySpool{log: log},
@@ -92,11 +92,11 @@ func options(log RawLog) Options {
 			},
 			{
 				ID: "strict", Vendors: []string{topology.CXone},
-				Auth: Auth{topology.CXone: {Tokens: []secret.Text{"strict-token"}, Keys: keys("strict-secret")}},
+				Auth: Auth{topology.CXone: {Tokens: []redacted.Text{"strict-token"}, Keys: keys("strict-secret")}},
 			},
 			{
 				ID: "fresh", Vendors: []string{topology.Genesys},
-				Auth: Auth{topology.Genesys: {Tokens: []secret.Text{"fresh-token"}}},
+				Auth: Auth{topology.Genesys: {Tokens: []redacted.Text{"fresh-token"}}},
 			},
 		},
 		Mappers:     map[string]vendors.Mapper{topology.Genesys: genesys.Mapper(), topology.CXone: cxone.Mapper()},
@@ -442,7 +442,7 @@ func TestNothingLeaks(t *testing.T) {
 	log := &memoryLog{}
 	o := options(log)
 	o.Logger = slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	o.Tenants = append(o.Tenants, Tenant{ID: "marked", Vendors: []string{"genesys"}, Auth: Auth{"genesys": {Tokens: []secret.Text{mark}}}})
+	o.Tenants = append(o.Tenants, Tenant{ID: "marked", Vendors: []string{"genesys"}, Auth: Auth{"genesys": {Tokens: []redacted.Text{mark}}}})
 	m := o.Mappers["genesys"]
 	e := newEdge(t, o)
 	const path = "/v1/ingest/genesys/marked/events"

@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 // TestDefers is the table of failure classes: what is deferred, of those that are
@@ -93,7 +93,7 @@ func deferring(log RawLog, q Quarantine, p *publisher) Options {
 	}
 	add("rotating", Credentials{Keys: key, KeysURL: keysURL})
 	add("unforgiving", Credentials{Keys: []SigningKey{{ID: "k", Secret: "unforgiving-secret"}}, Strict: true})
-	add("careful", Credentials{Keys: []SigningKey{{ID: "k", Secret: "careful-secret"}}, Tokens: []secret.Text{"careful-token"}})
+	add("careful", Credentials{Keys: []SigningKey{{ID: "k", Secret: "careful-secret"}}, Tokens: []redacted.Text{"careful-token"}})
 	return o
 }
 

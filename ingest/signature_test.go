@@ -12,7 +12,7 @@ import (
 
 	"trunkline/ingest/keys"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 // The vectors over testdata/signed.json at signedAt.
@@ -163,7 +163,7 @@ func TestSignedDeliveries(t *testing.T) {
 			o := options(log)
 			o.Tenants = append(o.Tenants,
 				Tenant{ID: "loose", Vendors: []string{"cxone"}, Auth: Auth{"cxone": {Keys: []SigningKey{{"k", "loose-secret"}}}}},
-				Tenant{ID: "new", Vendors: []string{"cxone"}, Auth: Auth{"cxone": {Tokens: []secret.Text{"new-token"}}}},
+				Tenant{ID: "new", Vendors: []string{"cxone"}, Auth: Auth{"cxone": {Tokens: []redacted.Text{"new-token"}}}},
 			)
 			o.TenantReady = func(_, tenant string) bool { return tenant != "new" }
 			resp := answerTo(newEdge(t, o), post(tt.path, tt.body, tt.headers...))

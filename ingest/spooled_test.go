@@ -17,7 +17,7 @@ import (
 	"trunkline/event"
 	"trunkline/ingest/spool"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 // memorySpool drains at once.
@@ -44,7 +44,7 @@ func spooledPost(body string) *http.Request {
 // spooledOptions returns the options of an edge with such a tenant.
 func spooledOptions(log RawLog) Options {
 	o := options(log)
-	o.Tenants = append(o.Tenants, Tenant{ID: "disk", Vendors: []string{"genesys"}, Auth: Auth{"genesys": {Tokens: []secret.Text{"disk-token"}}}})
+	o.Tenants = append(o.Tenants, Tenant{ID: "disk", Vendors: []string{"genesys"}, Auth: Auth{"genesys": {Tokens: []redacted.Text{"disk-token"}}}})
 	return o
 }
 

@@ -10,7 +10,7 @@ import (
 	"trunkline/ingest/keys"
 	"trunkline/topology"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 // Policy says which credentials a delivery must carry.
@@ -43,7 +43,7 @@ func (p Policy) met(bearer, signature bool) bool {
 // under which logs and the header sig_kid tell of it.
 type SigningKey struct {
 	ID     string
-	Secret secret.Text
+	Secret redacted.Text
 }
 
 // JWT says which JWTs are accepted as a bearer token.
@@ -56,7 +56,7 @@ type JWT struct {
 // Credentials are what one vendor's deliveries for one tenant are verified with.
 // Several tokens and keys are valid at once, so that they can be rotated.
 type Credentials struct {
-	Tokens  []secret.Text // current first
+	Tokens  []redacted.Text // current first
 	JWT     *JWT
 	Keys    []SigningKey
 	KeysURL string // of the JWK Set with the vendor's keys
@@ -266,7 +266,7 @@ func (c Credentials) faults() []error {
 // credential is a token, a secret or a URL of keys of a vendor's sender.
 type credential struct {
 	vendor, kind string
-	value        secret.Text
+	value        redacted.Text
 }
 
 // owner is the tenant that a credential is of, and whether it alone proves the
@@ -282,7 +282,7 @@ type owner struct {
 // token besides.
 func shared(owners map[credential]owner, vendor, tenant string, c Credentials) []error {
 	var faults []error
-	claim := func(kind string, value secret.Text, alone bool) {
+	claim := func(kind string, value redacted.Text, alone bool) {
 		id := credential{vendor, kind, value}
 		if o, taken := owners[id]; taken && o.tenant != tenant && (alone || o.alone) {
 			faults = append(faults, fmt.Errorf("a %s is also that of tenant %q: each tenant needs its own", kind, o.tenant))
@@ -297,10 +297,10 @@ func shared(owners map[credential]owner, vendor, tenant string, c Credentials) [
 		claim("signing secret", k.Secret, true)
 	}
 	if c.KeysURL != "" {
-		claim("URL of keys", secret.Text(c.KeysURL), c.policy(vendor) != RequireBoth)
+		claim("URL of keys", redacted.Text(c.KeysURL), c.policy(vendor) != RequireBoth)
 	}
 	if c.JWT != nil {
-		claim("JWT issuer and audience", secret.Text(c.JWT.Issuer+" "+c.JWT.Audience), true)
+		claim("JWT issuer and audience", redacted.Text(c.JWT.Issuer+" "+c.JWT.Audience), true)
 	}
 	return faults
 }

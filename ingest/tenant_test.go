@@ -4,11 +4,11 @@ import (
 	"strings"
 	"testing"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 func TestNewEdgeFaults(t *testing.T) {
-	token := func(s secret.Text) Credentials { return Credentials{Tokens: []secret.Text{s}} }
+	token := func(s redacted.Text) Credentials { return Credentials{Tokens: []redacted.Text{s}} }
 	tenant := func(id, vendor string, c Credentials) Tenant {
 		return Tenant{ID: id, Vendors: []string{vendor}, Auth: Auth{vendor: c}}
 	}
@@ -32,19 +32,19 @@ func TestNewEdgeFaults(t *testing.T) {
 			o.Tenants = []Tenant{{ID: "a", Vendors: []string{"cxone"}, Auth: Auth{"cxone": token("x"), "genesys": token("y")}}}
 		}, []string{"credentials for genesys, which is not among its vendors"}},
 		{"empty token and secret", func(o *Options) {
-			o.Tenants = []Tenant{tenant("a", "cxone", Credentials{Tokens: []secret.Text{""}, Keys: []SigningKey{{ID: "k"}}})}
+			o.Tenants = []Tenant{tenant("a", "cxone", Credentials{Tokens: []redacted.Text{""}, Keys: []SigningKey{{ID: "k"}}})}
 		}, []string{"a token is empty", "signing secret 1: is empty"}},
 		{"policy without its credential", func(o *Options) {
 			o.Tenants = []Tenant{
-				tenant("a", "cxone", Credentials{Tokens: []secret.Text{"x"}, Require: RequireSignature}),
+				tenant("a", "cxone", Credentials{Tokens: []redacted.Text{"x"}, Require: RequireSignature}),
 				tenant("b", "cxone", Credentials{Keys: []SigningKey{key}, Require: RequireBoth}),
-				tenant("c", "cxone", Credentials{Tokens: []secret.Text{"z"}, Require: "nothing"}),
+				tenant("c", "cxone", Credentials{Tokens: []redacted.Text{"z"}, Require: "nothing"}),
 			}
 		}, []string{"require signature without a signing secret", "require both without a token", `require "nothing"`}},
 		{"too many keys", func(o *Options) {
 			c := Credentials{}
 			for i := range maxKeys + 1 {
-				c.Keys = append(c.Keys, SigningKey{Secret: secret.Text(strings.Repeat("s", i+1))})
+				c.Keys = append(c.Keys, SigningKey{Secret: redacted.Text(strings.Repeat("s", i+1))})
 			}
 			o.Tenants = []Tenant{tenant("a", "cxone", c)}
 		}, []string{"17 signing secrets: at most 16"}},
@@ -57,7 +57,7 @@ func TestNewEdgeFaults(t *testing.T) {
 				tenant("a", "cxone", Credentials{KeysURL: keysURL}),
 				tenant("b", "genesys", Credentials{JWT: jwt}),
 				tenant("c", "cxone", Credentials{JWT: jwt, KeysURL: keysURL + "2"}),
-				tenant("d", "cxone", Credentials{Tokens: []secret.Text{"d"}, KeysURL: keysURL + "2"}),
+				tenant("d", "cxone", Credentials{Tokens: []redacted.Text{"d"}, KeysURL: keysURL + "2"}),
 			}
 		}, nil},
 		{"URLs that are none", func(o *Options) {
@@ -67,15 +67,15 @@ func TestNewEdgeFaults(t *testing.T) {
 			}
 		}, []string{`tenant "a": cxone: URL of keys: must start with https://`, "JWT: URL of keys: is no URL", "JWT: want an issuer and an audience"}},
 		{"keys shared without tokens", func(o *Options) {
-			both := func(token secret.Text) Credentials {
-				return Credentials{Tokens: []secret.Text{token}, KeysURL: keysURL}
+			both := func(token redacted.Text) Credentials {
+				return Credentials{Tokens: []redacted.Text{token}, KeysURL: keysURL}
 			}
 			o.Tenants = []Tenant{tenant("a", "cxone", both("x")), tenant("b", "cxone", both("y")), tenant("c", "cxone", Credentials{KeysURL: keysURL})}
 		}, []string{`tenant "c": cxone: a URL of keys is also that of tenant "b"`}},
 		{"keys shared with a tenant without tokens", func(o *Options) {
 			o.Tenants = []Tenant{
 				tenant("a", "cxone", Credentials{KeysURL: keysURL}),
-				tenant("b", "cxone", Credentials{Tokens: []secret.Text{"x"}, KeysURL: keysURL}),
+				tenant("b", "cxone", Credentials{Tokens: []redacted.Text{"x"}, KeysURL: keysURL}),
 			}
 		}, []string{`tenant "b": cxone: a URL of keys is also that of tenant "a"`}},
 		{"issuer shared", func(o *Options) {
@@ -84,7 +84,7 @@ func TestNewEdgeFaults(t *testing.T) {
 		}, []string{`tenant "b": cxone: a JWT issuer and audience is also that of tenant "a"`}},
 		{"schemes", func(o *Options) {
 			signing := func(id string, s Signing) Tenant {
-				return tenant(id, "cxone", Credentials{Keys: []SigningKey{{ID: "k", Secret: secret.Text(id)}}, Signing: s})
+				return tenant(id, "cxone", Credentials{Keys: []SigningKey{{ID: "k", Secret: redacted.Text(id)}}, Signing: s})
 			}
 			o.Tenants = []Tenant{
 				signing("a", Signing{Scheme: "none"}), signing("b", Signing{Scheme: SchemeHub, Header: "X"}), signing("c", Signing{TimestampHeader: "X"}),
@@ -123,7 +123,7 @@ func TestNewEdgeFaults(t *testing.T) {
 }
 
 func TestPolicy(t *testing.T) {
-	tokens, keys := []secret.Text{"t"}, []SigningKey{{"k", "s"}}
+	tokens, keys := []redacted.Text{"t"}, []SigningKey{{"k", "s"}}
 	defaults := []struct {
 		vendor string
 		c      Credentials

@@ -181,6 +181,7 @@ func startLoad(t *testing.T, edge string, senders int, perSecond float64) *load 
 // deliver posts the n-th event of a sender and returns its ingest id if it was
 // accepted.
 func (l *load) deliver(t *testing.T, client *http.Client, sender, n int) string {
+	t.Helper()
 	body := fmt.Sprintf(`{"id":"%d-%d","resourceType":"user","eventType":"updated","resourceId":"sender-%d","ts_ms":%d,"data":{"id":"sender-%d","n":%d}}`,
 		sender, n, sender, 1795312200000+n, sender, n)
 	url := l.edge.Load().(string) + "/v1/ingest/genesys/" + app.DevTenant + "/events" //nolint:forcetypeassert // we stored it

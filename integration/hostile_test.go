@@ -148,6 +148,7 @@ func TestHostileBodies(t *testing.T) {
 }
 
 func postHostile(t *testing.T, client *http.Client, url string, body []byte, headers map[string]string) int {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		t.Error(err)

@@ -16,7 +16,7 @@ import (
 
 	"trunkline/ingest/outbound"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 // Grant is a vendor's way to give tokens: [Genesys] or [CXone].
@@ -30,7 +30,7 @@ type Grant interface {
 type Genesys struct {
 	URL          string // of the region's login host, as https://login.mypurecloud.com
 	ClientID     string
-	ClientSecret secret.Text
+	ClientSecret redacted.Text
 }
 
 func (g Genesys) fetch(ctx context.Context, f fetcher, _ token) (token, error) {
@@ -56,7 +56,7 @@ func (g Genesys) faults() []error {
 type CXone struct {
 	URL       string // of the area, as https://na1.nice-incontact.com
 	KeyID     string
-	KeySecret secret.Text
+	KeySecret redacted.Text
 }
 
 func (g CXone) fetch(ctx context.Context, f fetcher, last token) (token, error) {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"trunkline/ingest/secret"
+	"trunkline/ingest/redacted"
 )
 
 const hidden = "hunter2" // a part of every secret of these tests
@@ -415,7 +415,7 @@ func TestNoSecrets(t *testing.T) {
 	v.asked = nil // the test's own
 	client := s.Client(&http.Client{Transport: v})
 	var out bytes.Buffer
-	for _, value := range []any{secret.Text(hidden), genesys, cxone, Options{Grant: genesys}, s, client, client.Transport} {
+	for _, value := range []any{redacted.Text(hidden), genesys, cxone, Options{Grant: genesys}, s, client, client.Transport} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			fmt.Fprintf(&out, verb+"\n", value)
 		}

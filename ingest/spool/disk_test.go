@@ -5,8 +5,6 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -258,16 +256,6 @@ func (f *memoryFile) Sync() error {
 }
 
 func (*memoryFile) Close() error { return nil }
-
-// file returns the one file of the disk whose name ends so.
-func (m *memory) file(suffix string) *memoryFile {
-	for name, f := range m.names {
-		if strings.HasSuffix(name, suffix) {
-			return f
-		}
-	}
-	panic("no file " + filepath.Join("…", suffix) + ": " + os.ErrNotExist.Error())
-}
 
 // clone returns a disk with the same files, all of them safe.
 func (m *memory) clone() *memory {

@@ -88,6 +88,7 @@ func TestPowerCutsLoseNothingAccepted(t *testing.T) {
 }
 
 func cutPower(t *testing.T, seed uint64) {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	disk := newMemory(seed)
 	var out sink
@@ -448,7 +449,8 @@ func TestFullQueue(t *testing.T) {
 	end()
 	entry := []byte(strings.Repeat("x", 1000))
 	fill := func() (n int) {
-		for n = 0; n < 20 && sp.Append("acme", entry) == nil; n++ {
+		for n < 20 && sp.Append("acme", entry) == nil {
+			n++
 		}
 		return n
 	}
