@@ -26,7 +26,7 @@ func TestKilledInstancesLoseAndDoubleNothing(t *testing.T) {
 		victim.Start()
 	}
 	sent()
-	harness.Drained(t, d.Config, edge.Addrs["metrics"])
+	harness.Drained(t, d.Config)
 	balance(t, d.Config)
 }
 

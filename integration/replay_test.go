@@ -42,7 +42,7 @@ func TestReplayGivesTheSameChanges(t *testing.T) {
 		sent()
 		pause(t, 3*time.Second) // the logs fall silent: marks take the place of records
 	}
-	harness.Drained(t, d.Config, edge.Addrs["metrics"])
+	harness.Drained(t, d.Config)
 	balance(t, d.Config)
 	live := outputsOf(t, d.Config)
 	for _, replay := range []struct {

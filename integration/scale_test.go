@@ -64,7 +64,7 @@ func TestScalingLosesAndDoublesNothing(t *testing.T) {
 		settled(len(leaves) - i)
 	}
 	sent()
-	harness.Drained(t, d.Config, edge.Addrs["metrics"])
+	harness.Drained(t, d.Config)
 	balance(t, d.Config)
 }
 

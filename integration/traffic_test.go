@@ -11,7 +11,7 @@ import (
 )
 
 // simulate starts a simulator of each vendor on an edge; c says what they send.
-// The returned function waits until all is sent.
+// The returned function waits until all is sent and in the raw log.
 func simulate(t *testing.T, edge *harness.Instance, c embedded.SimulatorConfig) (sent func()) {
 	t.Helper()
 	ended := make(chan error, len(topology.Vendors))
@@ -35,6 +35,7 @@ func simulate(t *testing.T, edge *harness.Instance, c embedded.SimulatorConfig) 
 				t.Fatal(err)
 			}
 		}
+		harness.SpoolDrained(t, edge.Addrs["metrics"])
 	}
 }
 

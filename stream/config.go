@@ -43,6 +43,10 @@ const (
 	metadataRetries    = 120
 	metadataPause      = 250 * time.Millisecond
 
+	// sarama holds a place for every retry of each partition it writes to: 32 bytes,
+	// times thousands of partitions. These last for hours.
+	producerRetries = 10_000
+
 	// MaxMessageBytes is the largest record that producers send and consumers
 	// fetch.
 	MaxMessageBytes = 8 << 20
@@ -124,7 +128,7 @@ func (c Config) producer(clientID string) *sarama.Config {
 	s.Producer.RequiredAcks = sarama.WaitForAll
 	s.Producer.Idempotent = true
 	s.Net.MaxOpenRequests = 1
-	s.Producer.Retry.Max = 1_000_000
+	s.Producer.Retry.Max = producerRetries
 	s.Producer.Retry.BackoffFunc = backoff
 	s.Producer.Return.Successes = true
 	s.Producer.Return.Errors = true
@@ -150,7 +154,10 @@ func (c Config) transactional(clientID, id string, retry, resend func(retries, l
 }
 
 // backoff grows from 5 to 100 ms: a failover takes seconds, a busy coordinator
-// milliseconds.
+// milliseconds. Whoever is away for longer than a minute is asked once a second.
 func backoff(retries, _ int) time.Duration {
+	if retries > 600 {
+		return time.Second
+	}
 	return min(5*time.Millisecond<<min(retries, 5), 100*time.Millisecond)
 }

@@ -128,8 +128,15 @@ func TestConfigurationLeavesNothingToChance(t *testing.T) {
 	if err := s.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	if s.Producer.RequiredAcks != sarama.WaitForAll || !s.Producer.Idempotent || s.Net.MaxOpenRequests != 1 || s.Producer.Retry.Max < 1000 {
+	if s.Producer.RequiredAcks != sarama.WaitForAll || !s.Producer.Idempotent || s.Net.MaxOpenRequests != 1 {
 		t.Error("the producer may lose or reorder")
+	}
+	lasts := time.Duration(0)
+	for try := range s.Producer.Retry.Max {
+		lasts += backoff(try, s.Producer.Retry.Max)
+	}
+	if lasts < time.Hour || s.Producer.Retry.Max > 100_000 {
+		t.Errorf("records are sent again for %s, want an hour at least; sarama holds %d places for each partition", lasts, s.Producer.Retry.Max)
 	}
 	if s.Consumer.Offsets.Initial != sarama.OffsetOldest || s.Consumer.IsolationLevel != sarama.ReadCommitted || s.Consumer.Offsets.AutoCommit.Enable {
 		t.Error("the consumer may skip, read what is not committed, or commit by itself")
