@@ -206,13 +206,16 @@ func (p *producer) ended() {
 }
 
 // commit ends the flushed transaction together with the input offsets and the group
-// metadata, which fences members of an older generation (KIP-447). resent tells
+// metadata, which fences members of an older generation (KIP-447); without a group
+// there are none. resent tells
 // that a request went out twice: a copy that arrives late would end the *next*
 // transaction (KIP-890), so the producer needs a new epoch before it.
 func (p *producer) commit(offsets map[string][]*sarama.PartitionOffsetMetadata, group *sarama.ConsumerGroupMetadata) (resent bool, err error) {
 	before := p.resends.Load()
-	if err := p.async.AddOffsetsToTxnWithGroupMetadata(offsets, group); err != nil {
-		return false, fmt.Errorf("add offsets to the transaction: %w", err)
+	if group != nil {
+		if err := p.async.AddOffsetsToTxnWithGroupMetadata(offsets, group); err != nil {
+			return false, fmt.Errorf("add offsets to the transaction: %w", err)
+		}
 	}
 	if err := p.async.CommitTxn(); err != nil {
 		return false, fmt.Errorf("commit the transaction: %w", err)
