@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,14 +16,18 @@ import (
 	"trunkline/stream"
 )
 
-// memoryTopic is a topic of two partitions.
+// memoryTopic is a topic of two partitions. Its lock is that of all that a test
+// shares with the quarantine, but for synctest nothing orders them.
 type memoryTopic struct {
+	mu      sync.Mutex
 	records [2][]stream.Record
 	reads   int // records that were read
 	fail    error
 }
 
 func (m *memoryTopic) Append(_ context.Context, records []stream.Outgoing) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.fail != nil {
 		return m.fail
 	}
@@ -36,18 +41,30 @@ func (m *memoryTopic) Append(_ context.Context, records []stream.Outgoing) error
 }
 
 func (m *memoryTopic) read(_ context.Context, from offsets, fn func(stream.Record) error) error {
-	if m.fail != nil {
-		return m.fail
-	}
+	m.mu.Lock()
+	var found []stream.Record
 	for p, records := range m.records {
-		for _, r := range records[from[int32(p)]:] {
-			m.reads++
-			if err := fn(r); err != nil {
-				return err
-			}
+		found = append(found, records[from[int32(p)]:]...)
+	}
+	m.reads += len(found)
+	fail := m.fail
+	m.mu.Unlock()
+	if fail != nil {
+		return fail
+	}
+	for _, r := range found {
+		if err := fn(r); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// share runs f in the lock.
+func (m *memoryTopic) share(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
 }
 
 // sweeper is a quarantine over the topic. Deliveries whose id has a prefix among
@@ -56,6 +73,8 @@ func sweeper(m *memoryTopic, verifies *[]string, released *[]string, logs *strin
 	q := newQuarantine(stream.Config{}, nil, 24*time.Hour, slog.New(slog.NewTextHandler(logs, nil)))
 	q.appender, q.read = m, m.read
 	q.release = func(_ context.Context, d ingest.Deferred) (ingest.Verdict, error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		for _, prefix := range *verifies {
 			if prefix == "fault" {
 				return ingest.Held, errors.New("no broker")
@@ -95,25 +114,29 @@ func TestQuarantine(t *testing.T) {
 		check := func(want ...string) {
 			t.Helper()
 			synctest.Wait()
-			if slices.Sort(released); !slices.Equal(released, want) {
-				t.Errorf("released %q, want %q", released, want)
-			}
-			released = nil
+			m.share(func() {
+				if slices.Sort(released); !slices.Equal(released, want) {
+					t.Errorf("released %q, want %q", released, want)
+				}
+				released = nil
+			})
 		}
 		synctest.Wait()
 		put("late1", "new1", "new22", "forged")
-		verifies = []string{"late"}
+		m.share(func() { verifies = []string{"late"} })
 		check()
 		time.Sleep(sweepInterval)
 		check("late1 body of late1")
 
-		m.reads = 0
+		m.share(func() { m.reads = 0 })
 		time.Sleep(time.Hour)
 		check()
-		if m.reads > 1 { // the record that says late1 is done with
-			t.Errorf("%d records read while nothing changed", m.reads)
-		}
-		verifies = []string{"new"}
+		m.share(func() {
+			if m.reads > 1 { // the record that says late1 is done with
+				t.Errorf("%d records read while nothing changed", m.reads)
+			}
+		})
+		m.share(func() { verifies = []string{"new"} })
 		check()
 		q.keysChanged()
 		check("new1 body of new1", "new22 body of new22")
@@ -123,7 +146,7 @@ func TestQuarantine(t *testing.T) {
 		// Another edge, or this one restarted, knows what is done with.
 		cancel()
 		<-done
-		verifies = []string{"late", "new"}
+		m.share(func() { verifies = []string{"late", "new"} })
 		other := sweeper(m, &verifies, &released, &logs)
 		if err := other.sweep(t.Context()); err != nil {
 			t.Fatal(err)
@@ -135,11 +158,11 @@ func TestQuarantine(t *testing.T) {
 
 		time.Sleep(23 * time.Hour)
 		put("never", "new3")
-		verifies = []string{"fault"}
+		m.share(func() { verifies = []string{"fault"} })
 		if err := other.sweep(t.Context()); err == nil {
 			t.Error("a release that fails is no error")
 		}
-		verifies = []string{"new", "forged"}
+		m.share(func() { verifies = []string{"new", "forged"} })
 		if err := other.sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +194,7 @@ func TestQuarantineOutage(t *testing.T) {
 		}
 		time.Sleep(10 * sweepInterval)
 		synctest.Wait()
-		m.fail = nil
+		m.share(func() { m.fail = nil })
 		if err := q.Put(t.Context(), ingest.Deferred{ID: "a"}); err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +205,7 @@ func TestQuarantineOutage(t *testing.T) {
 		if err := q.write(t.Context(), "bad", bad); err != nil {
 			t.Fatal(err)
 		}
-		verifies = []string{"a"}
+		m.share(func() { verifies = []string{"a"} })
 		time.Sleep(2 * sweepInterval)
 		synctest.Wait()
 		if len(released) != 1 || len(q.waiting) != 0 {

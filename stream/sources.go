@@ -64,7 +64,8 @@ func (s *sources) join(ctx context.Context) (err error) {
 	}
 	var told sync.WaitGroup
 	told.Go(func() {
-		for range m.Errors() { // each ends a session, which says more
+		for err := range m.Errors() { // each ends a session
+			s.cfg.Logger.Debug("member of the sources failed", "group", s.o.Group, "error", err)
 		}
 	})
 	defer func() {
@@ -103,8 +104,7 @@ func (s sourcesByPartition) ConsumeClaim(session sarama.ConsumerGroupSession, cl
 	for _, run := range s[claim.Partition()] {
 		running.Go(func() { run(session.Context()) })
 	}
-	for range claim.Messages() { // the positions of others: each source reads its own when it begins
-	}
+	<-session.Context().Done() // each source reads its position when it begins
 	running.Wait()
 	return nil
 }
