@@ -59,10 +59,10 @@ type component struct {
 
 // components says what each role starts, in order; they stop in reverse.
 var components = map[Role][]component{
-	RoleIngest:  {edge},
+	RoleIngest:  {edge, sources},
 	RoleProcess: {stages},
 	RoleView:    {views},
-	RoleAll:     {views, stages, edge},
+	RoleAll:     {views, stages, edge, sources},
 }
 
 // App is one process in its role.

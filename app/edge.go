@@ -124,12 +124,17 @@ type rawLog struct{ appender *stream.Appender }
 
 // Append waits for acks=all (I1).
 func (l rawLog) Append(ctx context.Context, records []ingest.Record) error {
-	outgoing := make([]stream.Outgoing, len(records))
+	return l.appender.Append(ctx, outgoing(records))
+}
+
+// outgoing are records as Kafka's clients take them.
+func outgoing(records []ingest.Record) []stream.Outgoing {
+	out := make([]stream.Outgoing, len(records))
 	for i, r := range records {
-		outgoing[i] = stream.Outgoing{Topic: r.Topic, Key: r.Key, Value: r.Value}
+		out[i] = stream.Outgoing{Topic: r.Topic, Key: r.Key, Value: r.Value}
 		for _, h := range r.Headers {
-			outgoing[i].Headers = append(outgoing[i].Headers, sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
+			out[i].Headers = append(out[i].Headers, sarama.RecordHeader{Key: []byte(h.Key), Value: h.Value})
 		}
 	}
-	return l.appender.Append(ctx, outgoing)
+	return out
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"trunkline/event"
-	"trunkline/topology"
 	"trunkline/vendors"
 )
 
@@ -90,25 +89,18 @@ func (d *delivery) raw(index int, body []byte) event.Raw {
 	}
 }
 
-// record makes the raw record of one event: its bytes unchanged, keyed as its
-// mapper will key it. Not readable: no JSON that a mapper could read, so that
-// the record ends as a dead letter.
+// record makes the raw record of one event.
 func (d *delivery) record(index int, body []byte, m vendors.Mapper) (r Record, readable bool) {
 	raw := d.raw(index, body)
-	key, id, readable := identify(m, &raw)
-	return Record{
-		Topic:   string(topology.RawTopic(raw.Vendor)),
-		Key:     event.RecordKey(key, id),
-		Value:   body,
-		Headers: raw.Headers(),
-	}, readable
+	return recordOf(&raw, m)
 }
 
 // identify sets the format and transport of raw and finds its key and event id.
 // Without a key, both are its ingest id.
 func identify(m vendors.Mapper, raw *event.Raw) (key event.Key, eventID string, readable bool) {
 	raw.Format = m.Detect(raw.Body, raw.TopicHint)
-	if raw.Format == event.GenesysEventBridge {
+	by := raw.Transport
+	if raw.Format == event.GenesysEventBridge && by == event.Push {
 		raw.Transport = event.EventBridge
 	}
 	if raw.Format != event.FormatUnknown {
@@ -117,7 +109,7 @@ func identify(m vendors.Mapper, raw *event.Raw) (key event.Key, eventID string, 
 		}
 	}
 	if _, err := vendors.Parse(raw.Body); err != nil {
-		raw.Format, raw.Transport = event.FormatUnknown, event.Push
+		raw.Format, raw.Transport = event.FormatUnknown, by
 	} else {
 		readable = true
 	}

@@ -82,8 +82,10 @@ func wiringOf(graphs []*goka.GroupGraph, layout Layout) *wiring {
 	for _, v := range Vendors {
 		join(w.writers, "edges", RawTopic(v))
 	}
-	join(w.writers, "edges", QuarantineTopic)
-	join(w.readers, "edges", QuarantineTopic)
+	for _, s := range []goka.Stream{QuarantineTopic, PositionsTopic} {
+		join(w.writers, "edges", s)
+		join(w.readers, "edges", s)
+	}
 	for _, g := range graphs {
 		name := string(g.Group())
 		for _, e := range read(g) {

@@ -77,6 +77,7 @@ genesys.interaction.changes  6           compact         -              7d      
 late-events                  6           delete          30d            -                entity      ledger
 normalise-loop               6           delete          7d             -                normalise   normalise
 normalise-table              6           compact,delete  60h0m0s        -                normalise   normalise
+positions                    6           compact         -              -                edges       edges
 quarantine                   6           compact,delete  30h0m0s        -                edges       edges
 raw.cxone                    6           delete          7d             -                edges       normalise, ledger
 raw.genesys                  6           delete          7d             -                edges       normalise, ledger

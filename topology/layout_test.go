@@ -79,6 +79,7 @@ func TestLayoutTopics(t *testing.T) {
 		{"late-events", "delete", "retention.ms", days(30)},
 		{"fates", "delete", "retention.ms", days(7)},
 		{"quarantine", "compact,delete", "retention.ms", days(2)},
+		{"positions", "compact", "retention.ms", ""},
 		{"genesys.config.changes", "compact", "min.compaction.lag.ms", days(7)},
 		{"genesys.interaction.changes", "compact", "min.compaction.lag.ms", days(7)},
 		{"cxone.config.changes", "compact", "min.compaction.lag.ms", days(7)},

@@ -29,6 +29,8 @@ var Vendors = []string{Genesys, CXone}
 const (
 	NormaliseGroup goka.Group = "normalise"
 	EntityGroup    goka.Group = "entity"
+	// SourcesGroup are the edges that share the sources.
+	SourcesGroup goka.Group = "sources"
 )
 
 // NormaliseLoop is the topic by which normalise re-keys records (goka's loop).
@@ -51,6 +53,10 @@ const (
 // QuarantineTopic holds deliveries whose sender is not proven, by their id, until
 // an edge releases them or gives them up. No stage reads it.
 const QuarantineTopic goka.Stream = "quarantine"
+
+// PositionsTopic holds how far each source that is read, not received, was read, by
+// the source's name.
+const PositionsTopic goka.Stream = "positions"
 
 // Outputs that stand for a family of topics: a stage emits to the family, and
 // the producer writes to the member that the record names.
@@ -175,6 +181,7 @@ func (l Layout) Topics() []Topic {
 	add(string(QuarantineTopic), l.Partitions, map[string]string{
 		"cleanup.policy": "compact,delete", "retention.ms": ms(l.DedupWindow), "retention.bytes": "-1",
 	})
+	add(string(PositionsTopic), l.Partitions, map[string]string{"cleanup.policy": "compact"})
 	for _, name := range ChangeTopics() {
 		add(name, l.Partitions, map[string]string{
 			"cleanup.policy": "compact", "min.compaction.lag.ms": ms(l.RawRetention),
