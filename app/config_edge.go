@@ -2,7 +2,6 @@ package app
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
@@ -142,17 +141,16 @@ func (s *Stream) check(field string, wrong func(field, format string, args ...an
 	if s.OAuth == nil {
 		return
 	}
-	if _, err := s.OAuth.source(nil, nil); err != nil {
+	if _, err := s.OAuth.source(nil); err != nil {
 		wrong(field+".oauth", "%v", err)
 	}
 }
 
-// source returns where tokens are got from, over http; nil is the default of
-// [oauth.Options].
-func (o *OAuth) source(http *http.Client, alarm func(error, time.Duration)) (*oauth.Source, error) {
+// source returns where tokens are got from; alarm is that of [oauth.Options].
+func (o *OAuth) source(alarm func(error, time.Duration)) (*oauth.Source, error) {
 	return oauth.NewSource(oauth.Options{
 		Grant:  oauth.Genesys{URL: o.URL, ClientID: o.ClientID, ClientSecret: redacted.Text(o.ClientSecret)},
-		Scopes: o.Scopes, HTTP: http, Alarm: alarm,
+		Scopes: o.Scopes, Alarm: alarm,
 	})
 }
 

@@ -69,7 +69,7 @@ func (s *Stream) reader(vendor, tenant string, limiter *sse.Limiter, logger *slo
 	if s.OAuth == nil {
 		return r, nil
 	}
-	tokens, err := s.OAuth.source(nil, func(err error, left time.Duration) {
+	tokens, err := s.OAuth.source(func(err error, left time.Duration) {
 		if err != nil {
 			logger.Error("no new token", "error", err, "left", left)
 		} else {
