@@ -126,21 +126,3 @@ func request(t *testing.T, method, url, body string, headers map[string]string) 
 	}
 	return response.StatusCode, string(b)
 }
-
-// rawRecords reads the raw topics.
-func rawRecords(t *testing.T, c app.Config) []stream.Record {
-	t.Helper()
-	var topics []string
-	for _, v := range topology.Vendors {
-		topics = append(topics, string(topology.RawTopic(v)))
-	}
-	var records []stream.Record
-	err := stream.Read(t.Context(), stream.Config{Brokers: c.Kafka.Brokers}, stream.Range{Topics: topics}, func(r stream.Record) error {
-		records = append(records, r)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return records
-}

@@ -7,6 +7,7 @@ import (
 	"trunkline/app"
 	"trunkline/embedded"
 	"trunkline/integration/harness"
+	"trunkline/stream"
 	"trunkline/topology"
 )
 
@@ -46,4 +47,22 @@ func pause(t *testing.T, d time.Duration) {
 	case <-t.Context().Done():
 	case <-time.After(d):
 	}
+}
+
+// rawRecords reads the raw topics.
+func rawRecords(t *testing.T, c app.Config) []stream.Record {
+	t.Helper()
+	var topics []string
+	for _, v := range topology.Vendors {
+		topics = append(topics, string(topology.RawTopic(v)))
+	}
+	var records []stream.Record
+	err := stream.Read(t.Context(), stream.Config{Brokers: c.Kafka.Brokers}, stream.Range{Topics: topics}, func(r stream.Record) error {
+		records = append(records, r)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
 }

@@ -122,10 +122,6 @@ func (e *engine) closeProducer() error {
 	return err
 }
 
-// errUnsettled is why an abort is left to the next producer: it would wait for
-// answers that do not come.
-var errUnsettled = errors.New("records wait for the broker's answer")
-
 // abort drops the overlays and the open transaction, and the producer with it:
 // after an error only a new epoch helps, and a copy of a failed request that
 // arrives late would end the next transaction (KIP-890). The InitProducerId of
@@ -135,16 +131,11 @@ func (e *engine) abort() {
 	if e.producer == nil || !e.producer.open() {
 		return
 	}
-	err := errUnsettled
-	if !e.producer.unsettled() {
-		err = e.producer.abort()
+	logger := e.cfg.Logger.With("group", string(e.graph.Group()))
+	if err := e.producer.giveUp(logger); err != nil {
+		logger.Warn("producer did not close cleanly", "error", err)
 	}
-	if err != nil {
-		e.cfg.Logger.Warn("transaction not aborted, a new producer will do it", "group", string(e.graph.Group()), "error", err)
-	}
-	if err := e.closeProducer(); err != nil {
-		e.cfg.Logger.Warn("producer did not close cleanly", "group", string(e.graph.Group()), "error", err)
-	}
+	e.producer = nil
 }
 
 func (e *engine) setSession(s *session) {

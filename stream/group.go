@@ -41,10 +41,7 @@ func (g group) Consume(ctx context.Context, topics []string, stage sarama.Consum
 		}
 		failures++
 		g.e.cfg.Logger.Warn("session ended", "group", string(g.e.graph.Group()), "error", err, "failures", failures)
-		select {
-		case <-ctx.Done():
-		case <-time.After(sessionBackoff(failures)):
-		}
+		wait(ctx, sessionBackoff(failures))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -260,6 +261,25 @@ func (p *producer) close() error {
 	p.drained.Wait()
 	return p.client.Close()
 }
+
+// giveUp drops the open transaction, if there is one, and the producer with it. What
+// is still unanswered is left to the next producer, whose InitProducerId ends it: an
+// abort would wait for answers that do not come.
+func (p *producer) giveUp(logger *slog.Logger) error {
+	if p.open() {
+		err := errUnsettled
+		if !p.unsettled() {
+			err = p.abort()
+		}
+		if err != nil {
+			logger.Warn("transaction not aborted, a new producer will do it", "error", err)
+		}
+	}
+	return p.close()
+}
+
+// errUnsettled is why an abort is left to the next producer.
+var errUnsettled = errors.New("records wait for the broker's answer")
 
 // seam is the goka.Producer of a processor. It hands records to the producer of
 // the moment and returns promises that are already kept.

@@ -232,12 +232,7 @@ func (l *SourceLog) close() error {
 	}
 	p := l.producer
 	l.producer = nil
-	if p.open() && !p.unsettled() {
-		if err := p.abort(); err != nil {
-			l.s.cfg.Logger.Warn("transaction not aborted, a new producer will do it", "source", l.name, "error", err)
-		}
-	}
-	return p.close()
+	return p.giveUp(l.s.cfg.Logger.With("source", l.name))
 }
 
 func wait(ctx context.Context, d time.Duration) {

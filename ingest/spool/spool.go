@@ -6,6 +6,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,12 +47,12 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	set(&o.MaxBytes, 1<<30)
-	set(&o.MaxAge, 24*time.Hour)
-	set(&o.SegmentBytes, 8<<20)
-	set(&o.BatchBytes, 1<<20)
-	set(&o.Drains, 8)
-	set(&o.MaxWaiting, 16<<20)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 1<<30)
+	o.MaxAge = cmp.Or(o.MaxAge, 24*time.Hour)
+	o.SegmentBytes = cmp.Or(o.SegmentBytes, 8<<20)
+	o.BatchBytes = cmp.Or(o.BatchBytes, 1<<20)
+	o.Drains = cmp.Or(o.Drains, 8)
+	o.MaxWaiting = cmp.Or(o.MaxWaiting, 16<<20)
 	if o.FS == nil {
 		o.FS = Disk{}
 	}
@@ -68,13 +69,6 @@ func (o Options) withDefaults() Options {
 		o.Lost = func(string, uint64) {}
 	}
 	return o
-}
-
-func set[T comparable](field *T, def T) {
-	var zero T
-	if *field == zero {
-		*field = def
-	}
 }
 
 // The errors of Append besides those of the disk.
