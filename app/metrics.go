@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"trunkline/ingest"
+	"trunkline/ingest/oauth"
 	"trunkline/ingest/spool"
 )
 
@@ -73,6 +74,18 @@ func (m *metrics) spoolLost(tenant string, deliveries uint64) {
 
 // watch adds what waits in a spool to the figures.
 func (m *metrics) watch(s *spool.Spool) { m.registry.MustRegister(spoolCollector{s}) }
+
+// watchTokens adds how long the token of a credential is good to the figures.
+func (m *metrics) watchTokens(vendor, tenant string, tokens *oauth.Source) {
+	if tokens == nil {
+		return
+	}
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "trunkline_token_left_seconds",
+		Help:        "How long the token for a vendor's API is good; 0 when there is none.",
+		ConstLabels: prometheus.Labels{"vendor": vendor, "tenant": tenant},
+	}, func() float64 { return tokens.Left().Seconds() }))
+}
 
 // spoolCollector tells of the tenants' queues of a spool.
 type spoolCollector struct{ spool *spool.Spool }
