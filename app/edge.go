@@ -19,10 +19,7 @@ import (
 
 // edge receives the vendors' deliveries over HTTP.
 var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
-	appender, err := stream.NewAppender(streamConfig(a.cfg, a.opts), topology.Partition)
-	if err != nil {
-		return nil, err
-	}
+	appender := stream.NewAppender(streamConfig(a.cfg, a.opts), topology.Partition)
 	disk, err := a.openSpool(rawLog{appender})
 	if err != nil {
 		return nil, errors.Join(err, appender.Close())

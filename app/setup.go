@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,6 +31,50 @@ func SetUp(ctx context.Context, c Config) (*Schemas, error) {
 	}
 	return schemas, nil
 }
+
+// settingUp sets up beside an edge, which takes deliveries also where Kafka or the
+// registry is away. Only what is wrong with a cluster from the start ends the
+// process: later that would take the edge from the vendors.
+var settingUp = component{"set-up", func(a *App) (func(context.Context) error, error) {
+	a.check("set-up", func() error { return nil })
+	return func(ctx context.Context) error {
+		for tries := 0; ; tries++ {
+			done := make(chan error, 1)
+			go func() {
+				_, err := SetUp(ctx, a.cfg)
+				done <- err
+			}()
+			var err error
+			select {
+			case err = <-done:
+			case <-ctx.Done(): // it waits for a broker that does not answer
+				return nil
+			}
+			var cluster *stream.ClusterError
+			switch {
+			case err == nil:
+				if tries > 0 {
+					a.opts.Logger.Info("topics and schemas are set up")
+				}
+				<-ctx.Done()
+				return nil
+			case ctx.Err() != nil:
+				return nil
+			case tries == 0 && errors.As(err, &cluster):
+				return err
+			case tries == 0 || errors.As(err, &cluster):
+				a.opts.Logger.Error("topics and schemas are not set up: trying again", "error", err)
+			}
+			select {
+			case <-time.After(setUpPause):
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}, nil
+}}
+
+const setUpPause = 2 * time.Second
 
 // SetUpError is a cluster or a registry that cannot be reached or is not as it
 // must be. Nothing was processed.
