@@ -24,6 +24,9 @@ type metrics struct {
 	accepted *prometheus.HistogramVec
 	fsyncs   prometheus.Histogram
 	lost     *prometheus.CounterVec
+
+	keyFetches  *prometheus.CounterVec
+	quarantined prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -51,8 +54,16 @@ func newMetrics() *metrics {
 			Name: "trunkline_spool_lost_total",
 			Help: "Accepted deliveries that the spool's disk lost.",
 		}, []string{"tenant"}),
+		keyFetches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_key_fetches_total",
+			Help: "Fetches of the keys that vendors publish, by result: ok or failed.",
+		}, []string{"vendor", "tenant", "result"}),
+		quarantined: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "trunkline_quarantine_deliveries",
+			Help: "Deliveries that wait to be verified, as this edge saw them last.",
+		}),
 	}
-	m.registry.MustRegister(m.answers, m.events, m.accepted, m.fsyncs, m.lost,
+	m.registry.MustRegister(m.answers, m.events, m.accepted, m.fsyncs, m.lost, m.keyFetches, m.quarantined,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -70,6 +81,14 @@ func (m *metrics) synced(took time.Duration) { m.fsyncs.Observe(took.Seconds()) 
 
 func (m *metrics) spoolLost(tenant string, deliveries uint64) {
 	m.lost.WithLabelValues(tenant).Add(float64(deliveries))
+}
+
+func (m *metrics) keysFetched(vendor, tenant string, err error) {
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	m.keyFetches.WithLabelValues(vendor, tenant, result).Inc()
 }
 
 // watch adds what waits in a spool to the figures.
