@@ -119,6 +119,15 @@ bench: go ## every benchmark
 bench-edge: go ## acks of the edge with its disk log, beside a handler that stores nothing
 	@go test -run '^$$' -bench BenchmarkEdge -benchtime 30000x ./ingest
 
+# The edge under what CI has no time for: KILLS= BODIES= AWAY= CUTS= FLIPS=.
+.PHONY: edge-long
+edge-long: KILLS = 1000
+edge-long: CUTS = 10000
+edge-long: go ## 1,000 kills of the edge, 1,000,000 malformed bodies, Kafka away for 60 s, 10,000 power cuts, 100,000 bit flips
+	@go test -count=1 -timeout 0 -v ./ingest/spool -args -cuts $(CUTS) -flips $(or $(FLIPS),100000)
+	@go test -count=1 -timeout 0 -v -run 'KilledEdge|EdgeOutlivesKafka|HostileBodies' ./integration -args \
+		-edge-kills $(KILLS) -hostile-bodies $(or $(BODIES),1000000) -kafka-away $(or $(AWAY),60s)
+
 .PHONY: ci
 ci: ## what is run on every push
 	@bash .ci/run

@@ -188,18 +188,19 @@ func (q *quarantine) try(ctx context.Context, r stream.Record) (gaveUp bool, err
 			return false, err
 		}
 	}
-	switch {
-	case verdict == ingest.Released:
+	switch verdict {
+	case ingest.Released:
 		return false, q.done(ctx, id)
-	case verdict == ingest.Expired:
+	case ingest.Expired:
 		if err := q.appender.Append(ctx, []stream.Outgoing{letterOf(d)}); err != nil {
 			return false, fmt.Errorf("give up delivery %s: %w", id, err)
 		}
 		return true, q.done(ctx, id)
+	default:
+		w.tried = true
+		q.waiting[id] = w
+		return false, nil
 	}
-	w.tried = true
-	q.waiting[id] = w
-	return false, nil
 }
 
 // letterOf is the dead letter of a delivery that never verified (I6). It never was
