@@ -99,7 +99,7 @@ func (r registerReport) writeText(w io.Writer) {
 	for _, l := range r.Lines {
 		fmt.Fprintf(w, "  %s %-22s %s\n", marks[l.Mark], l.Field, l.Value)
 	}
-	if r.Conflict {
+	if r.Conflict && !r.Executed {
 		fmt.Fprintln(w, "conflict: the registration of this name delivers to another URL; if it is another deployment's, use another registration.name")
 	}
 	for _, note := range r.Notes {

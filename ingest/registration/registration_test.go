@@ -394,7 +394,7 @@ func TestToken(t *testing.T) {
 		if p, err := client().Execute(t.Context(), webhook); err != nil || p.ID != "new-1" {
 			t.Errorf("got %+v, error %v", p, err)
 		}
-		if want := []string{"Bearer hunter2-1", "Bearer hunter2-1", "Bearer hunter2-2"}; !slices.Equal(v.tokens, want) {
+		if want := []string{"Bearer hunter-1", "Bearer hunter-1", "Bearer hunter-2"}; !slices.Equal(v.tokens, want) {
 			t.Errorf("got tokens %q, want %q", v.tokens, want)
 		}
 		for answer, unavailable := range map[int]bool{http.StatusUnauthorized: false, http.StatusServiceUnavailable: true} {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	secret = "hunter2" // a part of every secret of these tests
+	secret = "hunter" // a part of every secret of these tests
 	ours   = "https://edge.example/v1/ingest/vendor/acme"
 	theirs = "https://old.example/in"
 )
@@ -71,14 +71,14 @@ func (v *vendor) RoundTrip(r *http.Request) (*http.Response, error) {
 		w = httptest.NewRecorder()
 		maps.Copy(w.Header(), v.header)
 		w.WriteHeader(status)
-		// As bad as an answer can be: it repeats the request, as a text and as a code.
-		fmt.Fprintf(w, `{"code":"missing.permission","error":%q,"message":%q}`, v.leak(body), body)
+		// As bad as an answer can be: it repeats the request, as a code and as a text.
+		fmt.Fprintf(w, `{"code":%q,"error":"missing.permission","message":%q}`, leak(body), body)
 	}
 	return w.Result(), nil
 }
 
 // leak is the token of a request.
-func (*vendor) leak(body []byte) string {
+func leak(body []byte) string {
 	var b cxoneBody
 	if json.Unmarshal(body, &b) != nil {
 		return ""
