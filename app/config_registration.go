@@ -24,11 +24,12 @@ type Registration struct {
 	Events  []string              `yaml:"events,omitempty"`  // of CXone
 }
 
-// Names of registrations: those of the guides.
-const (
-	genesysRegistration = "genesys-config-cdc-subscription"
-	cxoneRegistration   = "Kafka Event Bus Ingestion"
-)
+// registrationNames are those of the guides.
+var registrationNames = map[string]string{
+	topology.Genesys: "genesys-config-cdc-subscription", topology.CXone: "Kafka Event Bus Ingestion",
+}
+
+func (r Registration) name(vendor string) string { return cmp.Or(r.Name, registrationNames[vendor]) }
 
 // check finds what is wrong with the registration of field at a vendor.
 func (r Registration) check(vendor, field string, wrong func(field, format string, args ...any)) {
@@ -65,13 +66,13 @@ func checkPublic(field, raw string, wrong func(field, format string, args ...any
 func (r Registration) wanted(vendor, callback string, token redacted.Text) registration.Wanted {
 	switch vendor {
 	case topology.Genesys:
-		s := registration.Subscription{Name: cmp.Or(r.Name, genesysRegistration), CallbackURL: callback, Filters: r.Filters}
+		s := registration.Subscription{Name: r.name(vendor), CallbackURL: callback, Filters: r.Filters}
 		if r.Filters == nil { // but an empty list is a mistake
 			s.Filters = registration.DefaultFilters()
 		}
 		return s
 	case topology.CXone:
-		w := registration.Webhook{Name: cmp.Or(r.Name, cxoneRegistration), URL: callback, Events: r.Events, Token: token}
+		w := registration.Webhook{Name: r.name(vendor), URL: callback, Events: r.Events, Token: token}
 		if r.Events == nil {
 			w.Events = registration.DefaultEvents()
 		}

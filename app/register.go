@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"trunkline/ingest/oauth"
 	"trunkline/ingest/redacted"
 	"trunkline/ingest/registration"
 	"trunkline/topology"
@@ -34,7 +35,7 @@ type RegisterOptions struct {
 func Registrars(c Config, o RegisterOptions) ([]Registrar, error) {
 	c = c.withDefaults()
 	var all []Registrar
-	var errs []error
+	errs := []error{sharedNames(c, o.Vendor)}
 	for i, t := range c.Tenants {
 		credentials, ok := t.Vendors[o.Vendor]
 		if !ok || o.Tenant != "" && t.ID != o.Tenant {
@@ -52,15 +53,36 @@ func Registrars(c Config, o RegisterOptions) ([]Registrar, error) {
 	return all, errors.Join(errs...)
 }
 
+// sharedNames finds tenants with one name at one account: they would take the
+// registration from each other for ever.
+func sharedNames(c Config, vendor string) error {
+	type account struct {
+		grant oauth.Grant
+		name  string
+	}
+	var errs []error
+	taken := map[account]string{}
+	for i, t := range c.Tenants {
+		at := account{t.Vendors[vendor].API.grant(), t.Vendors[vendor].Registration.name(vendor)}
+		if at.grant == nil {
+			continue
+		}
+		if other, ok := taken[at]; ok {
+			errs = append(errs, fmt.Errorf("tenants[%d].vendors.%s.registration.name: %q is also that of tenant %s, which has the same credential; give one of them another",
+				i, vendor, at.name, other))
+		}
+		taken[at] = t.ID
+	}
+	return errors.Join(errs...)
+}
+
 // callbackPaths end the path at which the edge takes a vendor's deliveries.
 var callbackPaths = map[string]string{topology.Genesys: "events", topology.CXone: "webhook"}
 
 // registrar is who registers with the credentials of field.
 func (c Credentials) registrar(field, tenant, public string, o RegisterOptions) (Registrar, error) {
 	var errs []error
-	wrong := func(name, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("%s: %s", name, fmt.Sprintf(format, args...)))
-	}
+	wrong := func(name, what string) { errs = append(errs, errors.New(name+": "+what)) }
 	callback := c.Registration.CallbackURL
 	if callback == "" && public == "" {
 		wrong("edge.public_url", "is missing; give the https URL at which vendors find the edge")

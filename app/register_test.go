@@ -52,6 +52,9 @@ func TestRegisterConfig(t *testing.T) {
 			"tenants[0].vendors.genesys.api.url: is missing", "tenants[0].vendors.genesys.api: has no credential; give it oauth (Genesys) or access_key (CXone)",
 			"tenants[0].vendors.cxone.tokens: is empty; the vendor sends the first of them",
 		}},
+		{name: "one name at one account", edge: publicURL, vendors: "cxone: {tokens: [x], " + cxoneAPI + ", registration: {name: Kafka Event Bus Ingestion}}, genesys: {tokens: [x], " + genesysAPI + "}}\n" +
+			"- id: beta\n  vendors: {cxone: {tokens: [y], " + cxoneAPI + "}, genesys: {tokens: [y], " + genesysAPI + ", registration: {name: another}}",
+			register: []string{`tenants[1].vendors.cxone.registration.name: "Kafka Event Bus Ingestion" is also that of tenant acme, which has the same credential; give one of them another`}},
 		{name: "no such vendor", edge: publicURL, vendors: "genesys: {tokens: [x], " + genesysAPI + "}", register: []string{"tenants: none has the vendor cxone"}},
 
 		{name: "plain http", edge: "public_url: 'http://edge.example'", vendors: "genesys: {tokens: [x]}", load: []string{"edge.public_url: must start with https://"}},

@@ -73,7 +73,11 @@ func (w Webhook) wire() cxoneBody {
 
 func (w Webhook) body() ([]byte, error) { return json.Marshal(w.wire()) }
 
-func (w Webhook) record() record { return w.wire().record() }
+func (w Webhook) record() record {
+	r := w.wire().record()
+	r.sendToken = w.SendToken
+	return r
+}
 
 // tokenField holds a secret, or nothing where the vendor does not show it.
 const tokenField = "authentication.token"

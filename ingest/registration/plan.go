@@ -54,7 +54,7 @@ func plan(w Wanted, held []record) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{Action: None, Name: want.name, ID: is.id, Conflict: is.id != "" && is.url != want.url, Notes: notes}
-	if hook, ok := w.(Webhook); ok && is.id != "" && !hook.SendToken && is.trust(want, tokenField) {
+	if !want.sendToken && is.trustToken(want) {
 		p.Notes = append(p.Notes, "the vendor does not show which token it has: --send-token sends the present one, as after a rotation")
 	}
 	p.Lines = compare(is, want)
@@ -121,12 +121,12 @@ func (e *ambiguousError) Error() string {
 		len(e.ids), quoted(e.name), strings.Join(e.ids, ", "))
 }
 
-// trust takes a value that the vendor does not show for the wanted one, and
+// trustToken takes a token that the vendor does not show for the wanted one, and
 // tells whether it had to.
-func (r *record) trust(want record, name string) bool {
-	named := func(f field) bool { return f.name == name }
-	i, j := slices.IndexFunc(r.fields, named), slices.IndexFunc(want.fields, named)
-	if r.fields[i].value != "" {
+func (r *record) trustToken(want record) bool {
+	isToken := func(f field) bool { return f.name == tokenField }
+	i, j := slices.IndexFunc(r.fields, isToken), slices.IndexFunc(want.fields, isToken)
+	if i < 0 || j < 0 || r.fields[i].value != "" {
 		return false
 	}
 	r.fields = slices.Clone(r.fields)

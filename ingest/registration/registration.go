@@ -50,6 +50,7 @@ type record struct {
 	id, name, url string
 	fields        []field // all that we know of, in the order of the body
 	unreadable    bool    // at least in part
+	sendToken     bool    // see [Webhook]
 }
 
 // field is a value of a registration. One that is a set has a field for each
