@@ -173,6 +173,7 @@ func (c Config) Validate() error {
 				wrong(field+".vendors", "%q is unknown; use %v", v, topology.Vendors)
 			}
 			credentials.check(field+".vendors."+v, wrong)
+			credentials.Registration.check(v, field+".vendors."+v+".registration", wrong)
 		}
 	}
 	return errors.Join(errs...)

@@ -15,6 +15,9 @@ import (
 
 // Edge is how deliveries are judged that the edge receives.
 type Edge struct {
+	// PublicURL is where vendors find the edges; its path, if it has one, stands
+	// before those of the edge.
+	PublicURL string `yaml:"public_url,omitempty"`
 	// ReplayWindow is how far a signed timestamp may lie from the arrival.
 	ReplayWindow time.Duration `yaml:"replay_window"`
 	// DefaultTenants are, by vendor, whose a delivery is taken for that names no
@@ -66,6 +69,8 @@ type Credentials struct {
 	API API `yaml:"api,omitempty"`
 	// Stream is the vendor's event stream, which is read besides.
 	Stream *Stream `yaml:"stream,omitempty"`
+	// Registration is what is ordered of the vendor.
+	Registration Registration `yaml:"registration,omitempty"`
 }
 
 // JWT is an issuer of bearer tokens.
@@ -88,6 +93,7 @@ func (e Edge) withDefaults(dedupWindow time.Duration) Edge {
 // checkEdge finds what is wrong with how deliveries are judged.
 func (c Config) checkEdge(wrong func(field, format string, args ...any)) {
 	e := c.Edge
+	checkPublic("edge.public_url", e.PublicURL, wrong)
 	if e.ReplayWindow < 0 {
 		wrong("edge.replay_window", "%s is negative", e.ReplayWindow)
 	}

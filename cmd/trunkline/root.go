@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"trunkline/app"
+	"trunkline/ingest/registration"
 )
 
 // Exit codes. A process that a signal asked to end, and that drained, ends with
@@ -19,7 +20,7 @@ const (
 	exitOK          = 0
 	exitRuntime     = 1
 	exitUsage       = 2
-	exitEnvironment = 3 // broker, registry, port or data dir cannot be had
+	exitEnvironment = 3 // broker, registry, vendor, port or data dir cannot be had
 )
 
 // usageError is a mistake in flags, arguments or configuration.
@@ -53,7 +54,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(devCommand(), runCommand(), tailCommand(), topologyCommand(), verifyCommand(), versionCommand())
+	root.AddCommand(devCommand(), registerCommand(), runCommand(), tailCommand(), topologyCommand(), verifyCommand(), versionCommand())
 
 	err := root.ExecuteContext(ctx)
 	if err != nil && !errors.Is(err, errQuiet) {
@@ -72,7 +73,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.As(err, &environment), errors.As(err, &addr), errors.As(err, &setUp), errors.Is(err, app.ErrHeld):
+	case errors.As(err, &environment), errors.As(err, &addr), errors.As(err, &setUp), errors.Is(err, app.ErrHeld), errors.Is(err, registration.ErrUnavailable):
 		return exitEnvironment
 	default:
 		return exitRuntime

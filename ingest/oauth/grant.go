@@ -64,8 +64,7 @@ func (g CXone) fetch(ctx context.Context, f fetcher, last token) (token, error) 
 		t, err := g.post(ctx, f, "/public/user/refresh", struct {
 			Token string `json:"token"`
 		}{last.refresh.open()})
-		var no *answerError
-		if refused := errors.As(err, &no) && no.status/100 == 4 && no.status != http.StatusTooManyRequests; !refused {
+		if !Refused(err) {
 			if t.refresh == nil {
 				t.refresh, t.refreshEnds = last.refresh, last.refreshEnds
 			}
@@ -154,6 +153,21 @@ func (e *answerError) Error() string {
 		return fmt.Sprintf("answered %d", e.status)
 	}
 	return fmt.Sprintf("answered %d, %s", e.status, e.code)
+}
+
+// Refused tells whether a vendor gives no token for the credential as it is, so
+// that it is of no use to ask again.
+func Refused(err error) bool {
+	var no *answerError
+	var lacks *scopeError
+	return errors.As(err, &lacks) || errors.As(err, &no) && no.status/100 == 4 && no.status != http.StatusTooManyRequests
+}
+
+// scopeError tells of a token without scopes that it should have.
+type scopeError struct{ scopes []string }
+
+func (e *scopeError) Error() string {
+	return fmt.Sprintf("token lacks the scope %s: grant it to the client at the vendor", strings.Join(e.scopes, " and "))
 }
 
 // errorCode is what a vendor may put into our logs: never a text that could

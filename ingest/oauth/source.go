@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -171,7 +170,7 @@ func (s *Source) missing(t token) error {
 	if len(none) == 0 {
 		return nil
 	}
-	return fmt.Errorf("token lacks the scope %s: grant it to the client at the vendor", strings.Join(none, " and "))
+	return &scopeError{none}
 }
 
 // keep stores a new token and returns it.
