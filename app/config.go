@@ -173,6 +173,9 @@ func (c Config) Validate() error {
 				wrong(field+".vendors", "%q is unknown; use %v", v, topology.Vendors)
 			}
 			credentials.check(field+".vendors."+v, wrong)
+			if credentials.Reconcile != nil {
+				credentials.Reconcile.check(field+".vendors."+v, v, credentials.API, c.DedupWindow, wrong)
+			}
 		}
 	}
 	return errors.Join(errs...)

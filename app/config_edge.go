@@ -66,6 +66,8 @@ type Credentials struct {
 	API API `yaml:"api,omitempty"`
 	// Stream is the vendor's event stream, which is read besides.
 	Stream *Stream `yaml:"stream,omitempty"`
+	// Reconcile asks the vendor for what deliveries missed.
+	Reconcile *Reconcile `yaml:"reconcile,omitempty"`
 }
 
 // JWT is an issuer of bearer tokens.

@@ -50,7 +50,7 @@ type Options struct {
 
 	// Tell is told of each run over a list, for metrics. Default: nobody is.
 	Tell   func(list string, r Result)
-	Logger *slog.Logger   // default: none
+	Logger *slog.Logger     // default: none
 	Now    func() time.Time // default: time.Now
 	NewID  func() string    // of pages; default: UUIDv7
 	Random func() float64   // from 0 to 1, spreads runs; default: rand.Float64
