@@ -71,10 +71,9 @@ func (a *App) reconciler(vendor, tenant string, c Credentials, by caller, logger
 	o := reconcile.Options{
 		Vendor: vendor, Tenant: tenant, Mapper: mappers[vendor], URL: c.API.URL, HTTP: by.client, Logger: logger,
 		Every: c.Reconcile.Every, Async: c.Reconcile.Mode == modeAsync,
-		// A run takes its time, and what it finds must still be known as a duplicate.
-		LookBack: a.cfg.DedupWindow - a.cfg.DedupWindow/10,
-		Wake:     a.outages.watch(vendor, tenant, cmp.Or(c.Reconcile.RetryWindow, retryWindows[vendor])),
-		Tell:     func(list string, r reconcile.Result) { a.metrics.read(vendor, tenant, list, r) },
+		Window: a.cfg.DedupWindow,
+		Wake:   a.outages.watch(vendor, tenant, cmp.Or(c.Reconcile.RetryWindow, retryWindows[vendor])),
+		Tell:   func(list string, r reconcile.Result) { a.metrics.read(vendor, tenant, list, r) },
 	}
 	defaults := map[string][]string{topology.Genesys: reconcile.GenesysServices, topology.CXone: reconcile.CXoneDefaults}
 	for _, lists := range [][]string{c.Reconcile.Services, c.Reconcile.Lists, defaults[vendor]} {

@@ -120,14 +120,17 @@ func (c caller) once(ctx context.Context, method string, u *url.URL, body []byte
 	case a.status == http.StatusNoContent:
 		return a, nil
 	case a.status == http.StatusOK, a.status == http.StatusAccepted:
-		if a.body, err = io.ReadAll(http.MaxBytesReader(nil, resp.Body, maxPage)); err == nil {
-			return a, nil
-		}
 		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		a.body, err = io.ReadAll(http.MaxBytesReader(nil, resp.Body, maxPage))
+		switch {
+		case errors.As(err, &tooLarge):
 			return answer{}, fmt.Errorf("an answer is larger than %d bytes", maxPage)
+		case err != nil:
+			return answer{}, &passingError{err: errors.New("the answer broke off")}
+		case !json.Valid(a.body):
+			return answer{}, &passingError{err: errors.New("the answer is no JSON")}
 		}
-		return answer{}, &passingError{err: errors.New("the answer broke off")}
+		return a, nil
 	}
 	// Read, so that its connection serves again.
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
@@ -159,7 +162,7 @@ var statusCode = regexp.MustCompile(`^([A-Za-z0-9_]{1,40})(?::|$)`)
 // decode reads the JSON of an answer; the error quotes none of it (I10).
 func (a answer) decode(v any) error {
 	if err := json.Unmarshal(a.body, v); err != nil {
-		return errors.New("the answer is no JSON of the vendor's documentation")
+		return errors.New("the answer has not the shape of the vendor's documentation")
 	}
 	return nil
 }

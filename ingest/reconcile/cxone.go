@@ -94,6 +94,7 @@ func (r *reading) read(ctx context.Context) (moved bool, err error) {
 	at.RawQuery = query.Encode()
 	seen := map[string][sha256.Size]byte{} // in this reading
 	var reached time.Time
+	linked := false // by links, not by skip and top
 	for n, read := 0, 0; n < maxPages; n++ {
 		a, err := r.call(ctx, http.MethodGet, at, nil)
 		if err != nil {
@@ -129,9 +130,13 @@ func (r *reading) read(ctx context.Context) (moved bool, err error) {
 		switch {
 		case err != nil:
 			return false, err
-		case next == nil && know.pages && repeats && n > 0:
+		case next != nil:
+			linked = true
+		case linked || !know.pages || len(p.records) == 0:
+			// It was the last: the vendor links to the next, or an empty one is last.
+		case repeats:
 			return false, errors.New("the vendor answers the same page again")
-		case next == nil && know.pages && len(p.records) > 0:
+		default:
 			read += len(p.records)
 			query.Set("skip", strconv.Itoa(read))
 			next = r.base.JoinPath(r.list)

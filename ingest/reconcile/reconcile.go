@@ -42,9 +42,9 @@ type Options struct {
 	Async bool
 	// Every is the time between two runs, give or take a tenth. Default: [DefaultEvery].
 	Every time.Duration
-	// LookBack is how far back a run may begin. It must be shorter than the dedup
-	// window: what is older would not be known as a duplicate.
-	LookBack time.Duration
+	// Window is for how long dedup knows what it has seen. A run begins no earlier,
+	// for it would double what it finds; required.
+	Window time.Duration
 	// Wake asks for a run over all lists at once. Default: nobody does.
 	Wake <-chan struct{}
 
@@ -135,8 +135,8 @@ func New(o Options) (*Reconciler, error) {
 	if len(o.Lists) == 0 {
 		errs = append(errs, errors.New("lists: is empty"))
 	}
-	if o.Every < 0 || o.LookBack <= 0 {
-		errs = append(errs, fmt.Errorf("every, look back: are %s and %s, want more than 0", o.Every, o.LookBack))
+	if o.Every < 0 || o.Window <= 0 {
+		errs = append(errs, fmt.Errorf("every, window: are %s and %s, want more than 0", o.Every, o.Window))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("configure reconciliation: %w", err)
@@ -202,14 +202,18 @@ var errAppend = errors.New("append to the raw log")
 // run reads one list. Its error ends the life.
 func (l *life) run(ctx context.Context, list string, s *state) error {
 	began := l.o.Now()
-	since, uncovered := l.at[list].since(began, l.vendor.overlap(), l.o.LookBack)
+	// A run has a tenth of the window, so that also what it appends last is known.
+	atMost := l.o.Window / 10
+	since, uncovered := l.at[list].since(began, l.vendor.overlap(), l.o.Window-atMost)
+	within, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
 	result := Result{}
 	if uncovered > 0 && !s.alarmed.Equal(l.at[list].Covered) {
 		s.alarmed, result.Uncovered = l.at[list].Covered, uncovered
 		l.o.Logger.Error("reconciliation cannot reach back: what deliveries missed in this interval stays missing; fetch it from the vendor by hand, and give dedup_window more than the longest outage",
 			"list", list, "from", l.at[list].Covered.UTC(), "to", since.UTC())
 	}
-	result.Err = l.vendor.changes(ctx, list, since, func(records [][]byte, reached time.Time) error {
+	result.Err = l.vendor.changes(within, list, since, func(records [][]byte, reached time.Time) error {
 		if err := l.keep(ctx, list, records, reached, began); err != nil {
 			return err
 		}

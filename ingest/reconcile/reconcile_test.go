@@ -57,10 +57,13 @@ func (l *committedLog) Append(_ context.Context, records []ingest.Record, positi
 	return nil
 }
 
-const lookBack = 43 * time.Hour
+const (
+	window   = 48 * time.Hour
+	lookBack = window - window/10
+)
 
 func options(vendor string, m vendors.Mapper, url string, lists ...string) Options {
-	return Options{Vendor: vendor, Tenant: "acme", Mapper: m, URL: url, Lists: lists, LookBack: lookBack}
+	return Options{Vendor: vendor, Tenant: "acme", Mapper: m, URL: url, Lists: lists, Window: window}
 }
 
 func mustNew(t *testing.T, o Options) *Reconciler {
@@ -72,25 +75,27 @@ func mustNew(t *testing.T, o Options) *Reconciler {
 	return r
 }
 
-// lives runs a reconciler in a process that is killed and loses its log at any time,
+// lives runs a reconciler in a process that is killed and loses its log at any time, round by round,
 // while change is called. In the end the vendor is quiet and nothing fails.
-func lives(t *testing.T, seed uint64, o Options, log *committedLog, v *simulated, change func()) {
+func lives(t *testing.T, seed uint64, o Options, log *committedLog, v *simulated, rounds int, change func()) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	v.asked = func(since time.Time) {
 		// I3: what lies before the dedup window would be taken for new.
-		if earliest := time.Now().Add(-lookBack - callTimeout*tries*2); since.Before(earliest) {
+		if earliest := time.Now().Add(-window); since.Before(earliest) {
 			t.Errorf("asked for what changed since %s, want not before %s", since, earliest)
 		}
 	}
 	o.HTTP = &http.Client{Transport: outbound.NewBudget(v, outbound.DefaultPerMinute, time.Now)}
 	o.Random = rng.Float64
+	var last Result
+	o.Tell = func(_ string, r Result) { last = r }
 	r := mustNew(t, o)
 	log.fate = func() int {
 		if v.quiet {
 			return 0
 		}
-		return rng.IntN(15)
+		return rng.IntN(60)
 	}
 	live := func(d time.Duration) {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -99,15 +104,18 @@ func lives(t *testing.T, seed uint64, o Options, log *committedLog, v *simulated
 			t.Error(err)
 		}
 	}
-	for range 30 {
+	for range rounds {
 		change()
-		live(time.Duration(rng.Int64N(int64(25 * time.Minute))))
+		live(time.Duration(rng.Int64N(int64(16 * time.Minute))))
 		time.Sleep(time.Duration(rng.Int64N(int64(20 * time.Minute)))) // nobody reads
 	}
 	v.mu.Lock()
 	v.quiet = true
 	v.mu.Unlock()
-	live(time.Hour)
+	live(30 * time.Minute)
+	if last.Err != nil {
+		t.Errorf("the last run failed: %v", last.Err)
+	}
 }
 
 // told returns the keys of the records of a log by their bodies, and checks that the
@@ -134,12 +142,12 @@ func told(t *testing.T, log *committedLog) map[string]string {
 // Seen failing with a list read once that moved, with the position of the last page,
 // and with the position written before the last page.
 func TestEveryUpdateIsRead(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				a, log := newAgents(seed), &committedLog{}
-				lives(t, seed, options("cxone", mapcxone.Mapper(), "https://api.example/services/v33.0", "agents"), log, &a.simulated, a.change)
+				lives(t, seed, options("cxone", mapcxone.Mapper(), "https://api.example/services/v33.0", "agents"), log, &a.simulated, 4, a.change)
 				keys := told(t, log)
 				for id, body := range a.latest {
 					if key := keys[body]; !strings.HasPrefix(key, fmt.Sprintf("cxone/acme/user/%d#", id)) {
@@ -156,14 +164,14 @@ func TestEveryUpdateIsRead(t *testing.T) {
 // Seen failing without overlap, with the first page only, and with the position
 // written before the last page.
 func TestEveryAuditIsRead(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(24) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l, log := newAuditLog(seed), &committedLog{}
 				o := options("genesys", mapgenesys.Mapper(), "https://api.example", "Routing")
 				o.Async = seed%2 == 1
-				lives(t, seed, o, log, &l.simulated, l.change)
+				lives(t, seed, o, log, &l.simulated, 8, l.change)
 				ids := map[string]bool{}
 				for _, key := range told(t, log) {
 					_, id, _ := strings.Cut(key, "#")
@@ -389,7 +397,7 @@ func TestRunsWhenAsked(t *testing.T) {
 func TestOldIntervalIsExecuted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := options("genesys", mapgenesys.Mapper(), "https://api.example", "Routing")
-		o.LookBack = 20 * 24 * time.Hour
+		o.Window = 20 * 24 * time.Hour
 		var posts []string
 		run(t, o, &committedLog{}, func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodPost {

@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +27,7 @@ type simulated struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (v *simulated) RoundTrip(r *http.Request) (*http.Response, error) {
+	time.Sleep(time.Duration(v.draw(int(8 * time.Second))))
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	status, header, text := http.StatusOK, http.Header{}, ""
@@ -58,25 +58,35 @@ func (v *simulated) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
 }
 
+func (v *simulated) draw(n int) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.rng.IntN(n)
+}
+
 // agentBody is a record of the list `agents` after its n-th update.
 func agentBody(id, n int, at time.Time) string {
 	return fmt.Sprintf(`{"agentId":%d,"firstName":"v%d","lastUpdated":%q}`, id, n, at.UTC().Format(pollTime))
 }
 
-// agents are CXone's list of that name, in the order of their updates.
+const agentCount = 200
+
+// agents are CXone's list of that name.
 type agents struct {
 	simulated
 	links  bool           // pages by links, not by skip and top
+	byID   bool           // is in that order, not in that of updates
 	latest map[int]string // by id
 	at     map[int]time.Time
 	n      int
+	last   time.Time // update; no two in one millisecond, for the vendor has no other version
 }
 
 func newAgents(seed uint64) *agents {
-	a := &agents{links: seed%2 == 1, latest: map[int]string{}, at: map[int]time.Time{}}
+	a := &agents{links: seed%2 == 1, byID: seed%4 > 1, latest: map[int]string{}, at: map[int]time.Time{}}
 	a.rng = rand.New(rand.NewPCG(seed, 2))
 	a.answer = a.page
-	for id := range 40 {
+	for id := range agentCount {
 		a.update(id)
 	}
 	return a
@@ -84,7 +94,10 @@ func newAgents(seed uint64) *agents {
 
 func (a *agents) update(id int) {
 	a.n++
-	a.at[id] = time.Now()
+	if a.last = a.last.Add(time.Millisecond); a.last.Before(time.Now()) {
+		a.last = time.Now().Truncate(time.Millisecond)
+	}
+	a.at[id] = a.last
 	a.latest[id] = agentBody(id, a.n, a.at[id])
 }
 
@@ -93,8 +106,24 @@ func (a *agents) change() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for range 1 + a.rng.IntN(30) {
-		a.update(a.rng.IntN(40))
+		a.update(a.rng.IntN(agentCount))
 	}
+}
+
+// since returns the ids of what was updated since a time.
+func (a *agents) since(since time.Time) (ids []int) {
+	for id, at := range a.at {
+		if !at.Before(since) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(x, y int) int {
+		if a.byID {
+			return x - y
+		}
+		return a.at[x].Compare(a.at[y])
+	})
+	return ids
 }
 
 func (a *agents) page(r *http.Request) (int, any) {
@@ -104,23 +133,18 @@ func (a *agents) page(r *http.Request) (int, any) {
 		return http.StatusBadRequest, nil
 	}
 	a.asked(since)
-	if !a.quiet && a.rng.IntN(4) == 0 { // between two pages
-		a.update(a.rng.IntN(40))
-	}
-	var ids []int
-	for id, at := range a.at {
-		if !at.Before(since) {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, func(x, y int) int { return cmp.Or(a.at[x].Compare(a.at[y]), x-y) })
 	skip, _ := strconv.Atoi(q.Get("skip"))
+	ids := a.since(since)
+	if !a.quiet && skip > 0 && a.rng.IntN(20) == 0 { // between two pages, one that was read
+		a.update(ids[a.rng.IntN(min(skip, len(ids)))])
+		ids = a.since(since)
+	}
 	if skip >= len(ids) {
 		return http.StatusNoContent, nil
 	}
 	ids = ids[skip:]
 	page := map[string]any{"businessUnitId": 4593, "lastPollTime": time.Now().UTC().Format(pollTime)}
-	if most := 1 + a.rng.IntN(9); len(ids) > most {
+	if most := 3 + a.rng.IntN(12); len(ids) > most {
 		ids = ids[:most]
 		if a.links {
 			q.Set("skip", strconv.Itoa(skip+most))
