@@ -71,6 +71,7 @@ type App struct {
 	opts    Options
 	schemas *Schemas
 	metrics *metrics
+	outages *outages
 
 	listeners map[string]net.Listener // by flag
 
@@ -90,7 +91,7 @@ func New(cfg Config, opts Options) (*App, error) {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	a := &App{
-		cfg: cfg, opts: opts, metrics: newMetrics(),
+		cfg: cfg, opts: opts, metrics: newMetrics(), outages: newOutages(),
 		listeners: map[string]net.Listener{}, checks: map[string]func() error{},
 	}
 	wanted := map[string]string{"metrics": opts.MetricsAddr}

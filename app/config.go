@@ -174,6 +174,9 @@ func (c Config) Validate() error {
 			}
 			credentials.check(field+".vendors."+v, wrong)
 			credentials.Registration.check(v, field+".vendors."+v+".registration", wrong)
+			if credentials.Reconcile != nil {
+				credentials.Reconcile.check(field+".vendors."+v, v, credentials.API, c.DedupWindow, wrong)
+			}
 		}
 	}
 	return errors.Join(errs...)

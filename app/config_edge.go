@@ -71,6 +71,8 @@ type Credentials struct {
 	Stream *Stream `yaml:"stream,omitempty"`
 	// Registration is what is ordered of the vendor.
 	Registration Registration `yaml:"registration,omitempty"`
+	// Reconcile asks the vendor for what deliveries missed.
+	Reconcile *Reconcile `yaml:"reconcile,omitempty"`
 }
 
 // JWT is an issuer of bearer tokens.

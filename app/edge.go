@@ -29,7 +29,11 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 	ready := func() error { return errors.Join(appender.Ready(), spoolReady(disk)) }
 	opts := ingest.Options{
 		Log: rawLog{appender}, Spool: disk, Mappers: mappers, Logger: a.opts.Logger,
-		Answered: a.metrics.answered, Durable: a.metrics.durable,
+		Answered: func(vendor, tenant string, o ingest.Outcome) {
+			a.metrics.answered(vendor, o)
+			a.outages.answered(vendor, tenant, o.Status())
+		},
+		Durable:    a.metrics.durable,
 		Quarantine: held, KeysChanged: func(string, string) { held.keysChanged() }, KeysFetched: a.metrics.keysFetched,
 		DefaultTenants: a.cfg.Edge.DefaultTenants, ReplayWindow: a.cfg.Edge.ReplayWindow, DeferFor: a.cfg.Edge.Quarantine.Keep,
 		DeferredPerHour: a.cfg.Edge.Quarantine.DeliveriesPerHour, DeferredBytesPerHour: a.cfg.Edge.Quarantine.BytesPerHour,

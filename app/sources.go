@@ -36,6 +36,13 @@ var sources = component{"sources", func(a *App) (func(context.Context) error, er
 			if c.Stream != nil {
 				add("stream", c.Stream.reader(vendor, t.ID, by, limiter, logger).Run)
 			}
+			if c.Reconcile != nil {
+				r, err := a.reconciler(vendor, t.ID, c, by, logger)
+				if err != nil {
+					return nil, fmt.Errorf("reconcile %s for tenant %s: %w", vendor, t.ID, err)
+				}
+				add("reconcile", r.Run)
+			}
 		}
 	}
 	a.check("sources", func() error { return nil })

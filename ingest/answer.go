@@ -53,9 +53,9 @@ func refuse(o Outcome, format string, args ...any) *answer {
 	return &answer{outcome: o, detail: fmt.Sprintf(format, args...)}
 }
 
-// status is never a redirect, which senders do not follow, and of the 5xx only
+// Status is the code of the answer. It is never a redirect, which senders do not follow, and of the 5xx only
 // 503: all that is not the sender's fault can be sent again.
-func (o Outcome) status() int {
+func (o Outcome) Status() int {
 	switch o {
 	case Accepted, DeadLettered, Quarantined:
 		return http.StatusOK
@@ -117,7 +117,7 @@ func (a *answer) write(w http.ResponseWriter, random func(n int) int) {
 	if a.outcome == Quarantined {
 		h.Set("X-Deferred-Processing", "true")
 	}
-	switch status := a.outcome.status(); status {
+	switch status := a.outcome.Status(); status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", "Bearer")
 	case http.StatusMethodNotAllowed:
@@ -127,7 +127,7 @@ func (a *answer) write(w http.ResponseWriter, random func(n int) int) {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", strconv.Itoa(1+random(cmp.Or(a.retryWithin, maxRetryAfter))))
 	}
-	w.WriteHeader(a.outcome.status())
+	w.WriteHeader(a.outcome.Status())
 	// The sender may be gone: there is nobody left to tell.
 	_ = json.NewEncoder(w).Encode(a.body())
 }

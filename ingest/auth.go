@@ -15,7 +15,7 @@ const (
 	sigVerified = "verified"
 	sigBearer   = "bearer"
 	sigDeferred = "deferred" // verified, but not at its arrival
-	sigNone     = "none"     // we asked the vendor for it
+	SigNone     = "none"     // we asked the vendor for it
 )
 
 // tokenHash stands for a token in comparisons: equal lengths, so that the time

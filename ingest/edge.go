@@ -81,9 +81,10 @@ type Options struct {
 	Logger *slog.Logger     // default: none
 
 	// Answered is told of every answer and Durable of every accepted delivery,
-	// with the time from its arrival to its acknowledgement, for metrics. The
-	// vendor is empty where the path names none. Default: nobody is.
-	Answered func(vendor string, o Outcome)
+	// with the time from its arrival to its acknowledgement, for metrics. Vendor
+	// and tenant are empty where the path names none that we know. Default: nobody
+	// is.
+	Answered func(vendor, tenant string, o Outcome)
 	Durable  func(vendor string, events int, took time.Duration)
 }
 
@@ -140,7 +141,7 @@ func (o Options) withDefaults() Options {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Answered == nil {
-		o.Answered = func(string, Outcome) {}
+		o.Answered = func(string, string, Outcome) {}
 	}
 	if o.Durable == nil {
 		o.Durable = func(string, int, time.Duration) {}

@@ -492,7 +492,7 @@ func TestServerOverTCP(t *testing.T) {
 	o.NewID = nil
 	var mu sync.Mutex
 	outcomes := map[Outcome]int{}
-	o.Answered = func(_ string, out Outcome) { mu.Lock(); defer mu.Unlock(); outcomes[out]++ }
+	o.Answered = func(_, _ string, out Outcome) { mu.Lock(); defer mu.Unlock(); outcomes[out]++ }
 	e := newEdge(t, o)
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = NewHTTPServer(e.Handler())

@@ -92,7 +92,7 @@ func (d *delivery) raw(index int, body []byte) event.Raw {
 // record makes the raw record of one event.
 func (d *delivery) record(index int, body []byte, m vendors.Mapper) (r Record, readable bool) {
 	raw := d.raw(index, body)
-	return recordOf(&raw, m)
+	return RecordOf(&raw, m)
 }
 
 // identify sets the format and transport of raw and finds its key and event id.

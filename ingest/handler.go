@@ -67,7 +67,11 @@ func notAllowed(allow string) handler {
 func (e *Edge) serve(vendor string, h handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := e.answer(h, w, r)
-		e.o.Answered(vendor, a.outcome)
+		var tenant string
+		if s := e.senders[tenancy{vendor, r.PathValue("tenant")}]; s != nil {
+			tenant = s.tenant
+		}
+		e.o.Answered(vendor, tenant, a.outcome)
 		a.write(w, e.o.Random)
 	})
 }

@@ -73,7 +73,7 @@ func TestPendingAppendsAreBounded(t *testing.T) {
 		o.MaxPending = 3
 		var mu sync.Mutex
 		outcomes := map[Outcome]int{}
-		o.Answered = func(_ string, out Outcome) { mu.Lock(); defer mu.Unlock(); outcomes[out]++ }
+		o.Answered = func(_, _ string, out Outcome) { mu.Lock(); defer mu.Unlock(); outcomes[out]++ }
 		e := newEdge(t, o)
 		send := func() int {
 			return answerTo(e, post(genesysPath, seedEvent, "Authorization", "Bearer "+devToken)).StatusCode
