@@ -417,10 +417,16 @@ func TestUnreachable(t *testing.T) {
 	if !errors.Is(err, ErrUnavailable) || strings.Contains(err.Error(), "?") {
 		t.Errorf("got error %v, want %v without a query", err, ErrUnavailable)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	v := &vendor{t: t, meddle: func(int, *http.Request) (int, bool) { cancel(); return 503, false }}
-	if _, err := v.client().Execute(ctx, webhook); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnavailable) {
-		t.Errorf("got error %v, want %v", err, context.Canceled)
+	for _, when := range []string{"in a pause", "in a call"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := (&vendor{t: t, meddle: func(int, *http.Request) (int, bool) { cancel(); return 503, false }}).client()
+		if when == "in a call" {
+			cancel()
+		}
+		if _, err := c.Execute(ctx, webhook); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnavailable) {
+			t.Errorf("interrupted %s: got error %v, want %v", when, err, context.Canceled)
+		}
+		cancel()
 	}
 }
 
