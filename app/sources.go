@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"trunkline/ingest"
+	"trunkline/ingest/outbound"
 	"trunkline/ingest/sse"
 	"trunkline/stream"
 	"trunkline/topology"
@@ -18,7 +19,7 @@ var sources = component{"sources", func(a *App) (func(context.Context) error, er
 	o := stream.SourcesOptions{
 		Group: string(topology.SourcesGroup), Positions: string(topology.PositionsTopic), Partition: topology.Partition,
 	}
-	limiter := sse.NewLimiter(streamsPerSecond)
+	limiter := outbound.NewLimiter(streamsPerSecond)
 	for _, t := range a.cfg.Tenants {
 		for vendor, c := range t.Vendors {
 			logger := a.opts.Logger.With("vendor", vendor, "tenant", t.ID)
@@ -63,7 +64,7 @@ func tokenAlarm(logger *slog.Logger) func(error, time.Duration) {
 const streamsPerSecond = 5
 
 // reader is the stream as the edges read it.
-func (s *Stream) reader(vendor, tenant string, by caller, limiter *sse.Limiter, logger *slog.Logger) ingest.Stream {
+func (s *Stream) reader(vendor, tenant string, by caller, limiter *outbound.Limiter, logger *slog.Logger) ingest.Stream {
 	r := ingest.Stream{
 		Vendor: vendor, Tenant: tenant, Mapper: mappers[vendor], PollURL: s.PollURL, HTTP: by.client,
 		Client: sse.Options{
