@@ -173,6 +173,9 @@ func (c Config) Validate() error {
 				wrong(field+".vendors", "%q is unknown; use %v", v, topology.Vendors)
 			}
 			credentials.check(field+".vendors."+v, wrong)
+			if credentials.Notifications != nil && v != topology.Genesys {
+				wrong(field+".vendors."+v+".notifications", "are an interface of genesys; leave them out")
+			}
 		}
 	}
 	return errors.Join(errs...)

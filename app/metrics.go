@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"trunkline/ingest"
+	"trunkline/ingest/notifications"
 	"trunkline/ingest/oauth"
 	"trunkline/ingest/spool"
 )
@@ -24,6 +25,7 @@ type metrics struct {
 	accepted *prometheus.HistogramVec
 	fsyncs   prometheus.Histogram
 	lost     *prometheus.CounterVec
+	gaps     *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -51,8 +53,12 @@ func newMetrics() *metrics {
 			Name: "trunkline_spool_lost_total",
 			Help: "Accepted deliveries that the spool's disk lost.",
 		}, []string{"tenant"}),
+		gaps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_notification_gaps_total",
+			Help: "Stretches of time of which notifications may be missing, by reason.",
+		}, []string{"vendor", "tenant", "reason"}),
 	}
-	m.registry.MustRegister(m.answers, m.events, m.accepted, m.fsyncs, m.lost,
+	m.registry.MustRegister(m.answers, m.events, m.accepted, m.fsyncs, m.lost, m.gaps,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -70,6 +76,10 @@ func (m *metrics) synced(took time.Duration) { m.fsyncs.Observe(took.Seconds()) 
 
 func (m *metrics) spoolLost(tenant string, deliveries uint64) {
 	m.lost.WithLabelValues(tenant).Add(float64(deliveries))
+}
+
+func (m *metrics) missed(vendor, tenant string, why notifications.Reason) {
+	m.gaps.WithLabelValues(vendor, tenant, string(why)).Inc()
 }
 
 // watch adds what waits in a spool to the figures.

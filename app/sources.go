@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"trunkline/ingest"
+	"trunkline/ingest/notifications"
 	"trunkline/ingest/outbound"
 	"trunkline/ingest/sse"
 	"trunkline/stream"
@@ -36,6 +37,14 @@ var sources = component{"sources", func(a *App) (func(context.Context) error, er
 			}
 			if c.Stream != nil {
 				add("stream", c.Stream.reader(vendor, t.ID, by, limiter, logger).Run)
+			}
+			if c.Notifications != nil {
+				n := c.Notifications.reader(vendor, t.ID, c.API.URL, by, limiter, logger)
+				n.Client.Gap = func(g notifications.Gap) {
+					a.metrics.missed(vendor, t.ID, g.Reason)
+					logger.Warn("notifications may be missing", "from", g.From, "to", g.To, "reason", g.Reason)
+				}
+				add("notifications", n.Run)
 			}
 		}
 	}
@@ -83,6 +92,17 @@ func (s *Stream) reader(vendor, tenant string, by caller, limiter *outbound.Limi
 		r.Client.Tokens = by.tokens
 	}
 	return r
+}
+
+// reader is the notifications as the edges read them.
+func (n *Notifications) reader(vendor, tenant, url string, by caller, limiter *outbound.Limiter, logger *slog.Logger) ingest.Notifications {
+	return ingest.Notifications{
+		Vendor: vendor, Tenant: tenant, Mapper: mappers[vendor],
+		Client: notifications.Options{
+			URL: url, Topics: n.Topics, HTTP: by.client, Limiter: limiter,
+			Alarm: func(err error) { logger.Error("notifications need attention", "error", err) },
+		},
+	}
 }
 
 // positionLog is the log of a source as a stream sees it.
