@@ -152,6 +152,22 @@ func TestPermission(t *testing.T) {
 	r.complete()
 }
 
+// TestListDenied shows that a list that may not be read keeps no other topics
+// from being subscribed.
+func TestListDenied(t *testing.T) {
+	v := newVendor(t)
+	v.ids["/api/v2/users"], v.ids["/api/v2/routing/queues"] = []string{"u1"}, []string{"q1"}
+	v.unlisted = "/api/v2/users"
+	r := newReader(t, v)
+	r.live(r.options(presence, members))
+	until(t, "the queue is subscribed", func() bool { return v.subscribed(1, "v2.routing.queues.q1.users") })
+	until(t, "an alarm", func() bool { return r.alarmed("v2.users.{id}.presence", "list /api/v2/users: answered 403; grant") })
+	v.mu.Lock()
+	v.unlisted = ""
+	v.mu.Unlock()
+	until(t, "the user is subscribed", func() bool { return v.subscribed(1, "v2.users.u1.presence") })
+}
+
 // TestChannelIsExtended shows that a channel outlives its expiry without a gap.
 func TestChannelIsExtended(t *testing.T) {
 	v := newVendor(t)

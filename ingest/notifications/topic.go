@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 )
@@ -50,7 +51,7 @@ func listOf(template string) string {
 }
 
 // expand returns the topics that the configuration means now, in its order, each
-// once.
+// once. Those whose list is denied are left out, with an alarm.
 func (c *Client) expand(ctx context.Context) ([]topic, error) {
 	ids, known := map[string][]string{}, map[string]bool{}
 	var all []topic
@@ -68,7 +69,10 @@ func (c *Client) expand(ctx context.Context) ([]topic, error) {
 		list := listOf(t)
 		if _, fetched := ids[list]; !fetched {
 			var err error
-			if ids[list], err = c.api.list(ctx, list); err != nil {
+			ids[list], err = c.api.list(ctx, list)
+			if code, _ := errors.AsType[answered](err); code == http.StatusForbidden {
+				c.o.Alarm(fmt.Errorf("%s is not subscribed: %w: %w; grant the client to view what is listed", t, errDenied, err))
+			} else if err != nil {
 				return nil, fmt.Errorf("expand %s: %w", t, err)
 			}
 		}

@@ -25,6 +25,7 @@ type vendor struct {
 
 	mu       sync.Mutex
 	ids      map[string][]string // by the path of their list
+	unlisted string              // a list that may not be read
 	denied   string              // the beginning of topics that may not be subscribed
 	lives    time.Duration       // of a channel that is not subscribed again
 	channels map[string]*vendorChannel
@@ -73,6 +74,10 @@ func (v *vendor) list(w http.ResponseWriter, r *http.Request, path string) {
 	defer v.mu.Unlock()
 	if v.failing != nil && v.failing() {
 		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	if path == v.unlisted {
+		w.WriteHeader(http.StatusForbidden)
 		return
 	}
 	number, _ := strconv.Atoi(r.URL.Query().Get("pageNumber"))
