@@ -177,6 +177,9 @@ func (c Config) Validate() error {
 			if credentials.Reconcile != nil {
 				credentials.Reconcile.check(field+".vendors."+v, v, credentials.API, c.DedupWindow, wrong)
 			}
+			if credentials.Notifications != nil && v != topology.Genesys {
+				wrong(field+".vendors."+v+".notifications", "are an interface of genesys; leave them out")
+			}
 		}
 	}
 	return errors.Join(errs...)

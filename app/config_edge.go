@@ -73,6 +73,8 @@ type Credentials struct {
 	Registration Registration `yaml:"registration,omitempty"`
 	// Reconcile asks the vendor for what deliveries missed.
 	Reconcile *Reconcile `yaml:"reconcile,omitempty"`
+	// Notifications are topics of Genesys' Notifications API, which are read besides.
+	Notifications *Notifications `yaml:"notifications,omitempty"`
 }
 
 // JWT is an issuer of bearer tokens.
@@ -155,6 +157,12 @@ func (c Credentials) check(field string, wrong func(field, format string, args .
 	c.API.check(field+".api", wrong)
 	if c.Stream != nil {
 		c.Stream.check(field+".stream", wrong)
+	}
+	if c.Notifications != nil {
+		c.Notifications.check(field+".notifications", wrong)
+		if c.API.URL == "" {
+			wrong(field+".api.url", "is missing, and notifications need it; give it that of the organisation's region, as https://api.mypurecloud.de")
+		}
 	}
 	if c.Scheme != "" && !slices.Contains(ingest.Schemes, c.Scheme) {
 		wrong(field+".scheme", "%q is unknown; use one of %q, or leave it out to take any", c.Scheme, ingest.Schemes)

@@ -11,8 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"trunkline/ingest"
-	"trunkline/ingest/oauth"
-	"trunkline/ingest/reconcile"
 	"trunkline/ingest/spool"
 )
 
@@ -28,11 +26,7 @@ type metrics struct {
 
 	keyFetches  *prometheus.CounterVec
 	quarantined prometheus.Gauge
-	// Of reconciliation, by vendor, tenant and list of the configuration.
-	reconciled   *prometheus.GaugeVec
-	found        *prometheus.CounterVec
-	unreconciled *prometheus.CounterVec
-	uncovered    *prometheus.CounterVec
+	sources     *sourceMetrics
 }
 
 func newMetrics() *metrics {
@@ -69,24 +63,8 @@ func newMetrics() *metrics {
 			Help: "Deliveries that wait to be verified, as this edge saw them last.",
 		}),
 	}
-	list := []string{"vendor", "tenant", "list"}
-	m.reconciled = prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "trunkline_reconcile_last_success_timestamp_seconds",
-		Help: "When a list of a vendor was last read to its end, by this process.",
-	}, list)
-	m.found = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "trunkline_reconcile_records_total",
-		Help: "Records that reconciliation put into the raw log, most of which are duplicates.",
-	}, list)
-	m.unreconciled = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "trunkline_reconcile_failures_total",
-		Help: "Runs over a list that did not reach its end.",
-	}, list)
-	m.uncovered = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "trunkline_reconcile_uncovered_seconds_total",
-		Help: "Time that no run covers, for it lies before the dedup window.",
-	}, list)
-	m.registry.MustRegister(m.answers, m.events, m.accepted, m.fsyncs, m.lost, m.keyFetches, m.quarantined, m.reconciled, m.found, m.unreconciled, m.uncovered,
+	m.sources = newSourceMetrics(m.registry)
+	m.registry.MustRegister(m.answers, m.events, m.accepted, m.fsyncs, m.lost, m.keyFetches, m.quarantined,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -114,32 +92,8 @@ func (m *metrics) keysFetched(vendor, tenant string, err error) {
 	m.keyFetches.WithLabelValues(vendor, tenant, result).Inc()
 }
 
-// read tells of one run over a list.
-func (m *metrics) read(vendor, tenant, list string, r reconcile.Result) {
-	m.found.WithLabelValues(vendor, tenant, list).Add(float64(r.Records))
-	m.uncovered.WithLabelValues(vendor, tenant, list).Add(r.Uncovered.Seconds())
-	failures := m.unreconciled.WithLabelValues(vendor, tenant, list)
-	if r.Err != nil {
-		failures.Inc()
-		return
-	}
-	m.reconciled.WithLabelValues(vendor, tenant, list).SetToCurrentTime()
-}
-
 // watch adds what waits in a spool to the figures.
 func (m *metrics) watch(s *spool.Spool) { m.registry.MustRegister(spoolCollector{s}) }
-
-// watchTokens adds how long the token of a credential is good to the figures.
-func (m *metrics) watchTokens(vendor, tenant string, tokens *oauth.Source) {
-	if tokens == nil {
-		return
-	}
-	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name:        "trunkline_token_left_seconds",
-		Help:        "How long the token for a vendor's API is good; 0 when there is none.",
-		ConstLabels: prometheus.Labels{"vendor": vendor, "tenant": tenant},
-	}, func() float64 { return tokens.Left().Seconds() }))
-}
 
 // spoolCollector tells of the tenants' queues of a spool.
 type spoolCollector struct{ spool *spool.Spool }

@@ -46,6 +46,25 @@ func (o *outages) answered(vendor, tenant string, status int) {
 	}
 }
 
+// over is told that something of a tenant's events may be missing for another reason.
+func (o *outages) over(vendor, tenant string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, w := range o.watchers {
+		if w.vendor == vendor && w.tenant == tenant {
+			w.ask()
+		}
+	}
+}
+
+// ask has the lists read.
+func (w *outageWatcher) ask() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // they will be
+	}
+}
+
 func (w *outageWatcher) answered(status int) {
 	switch {
 	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
@@ -54,10 +73,7 @@ func (w *outageWatcher) answered(status int) {
 		}
 	case status == http.StatusOK:
 		if !w.since.IsZero() && time.Since(w.since) > w.retries {
-			select {
-			case w.wake <- struct{}{}:
-			default: // it is on its way already
-			}
+			w.ask()
 		}
 		w.since = time.Time{}
 	}

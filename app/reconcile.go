@@ -73,7 +73,7 @@ func (a *App) reconciler(vendor, tenant string, c Credentials, by caller, logger
 		Every: c.Reconcile.Every, Async: c.Reconcile.Mode == modeAsync,
 		Window: a.cfg.DedupWindow,
 		Wake:   a.outages.watch(vendor, tenant, cmp.Or(c.Reconcile.RetryWindow, retryWindows[vendor])),
-		Tell:   func(list string, r reconcile.Result) { a.metrics.read(vendor, tenant, list, r) },
+		Tell:   func(list string, r reconcile.Result) { a.metrics.sources.read(vendor, tenant, list, r) },
 	}
 	defaults := map[string][]string{topology.Genesys: reconcile.GenesysServices, topology.CXone: reconcile.CXoneDefaults}
 	for _, lists := range [][]string{c.Reconcile.Services, c.Reconcile.Lists, defaults[vendor]} {

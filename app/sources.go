@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"trunkline/ingest"
+	"trunkline/ingest/notifications"
+	"trunkline/ingest/outbound"
 	"trunkline/ingest/sse"
 	"trunkline/stream"
 	"trunkline/topology"
@@ -18,7 +20,7 @@ var sources = component{"sources", func(a *App) (func(context.Context) error, er
 	o := stream.SourcesOptions{
 		Group: string(topology.SourcesGroup), Positions: string(topology.PositionsTopic), Partition: topology.Partition,
 	}
-	limiter := sse.NewLimiter(streamsPerSecond)
+	limiter := outbound.NewLimiter(streamsPerSecond)
 	for _, t := range a.cfg.Tenants {
 		for vendor, c := range t.Vendors {
 			logger := a.opts.Logger.With("vendor", vendor, "tenant", t.ID)
@@ -26,7 +28,7 @@ var sources = component{"sources", func(a *App) (func(context.Context) error, er
 			if err != nil {
 				return nil, fmt.Errorf("call %s for tenant %s: %w", vendor, t.ID, err)
 			}
-			a.metrics.watchTokens(vendor, t.ID, by.tokens)
+			a.metrics.sources.watchTokens(vendor, t.ID, by.tokens)
 			add := func(kind string, run func(context.Context, ingest.PositionLog) error) {
 				o.Sources = append(o.Sources, stream.Source{
 					Name: vendor + "/" + t.ID + "/" + kind,
@@ -42,6 +44,15 @@ var sources = component{"sources", func(a *App) (func(context.Context) error, er
 					return nil, fmt.Errorf("reconcile %s for tenant %s: %w", vendor, t.ID, err)
 				}
 				add("reconcile", r.Run)
+			}
+			if c.Notifications != nil {
+				n := c.Notifications.reader(vendor, t.ID, c.API.URL, by, limiter, logger)
+				n.Client.Gap = func(g notifications.Gap) {
+					a.metrics.sources.missed(vendor, t.ID, g.Reason)
+					logger.Warn("notifications may be missing", "from", g.From, "to", g.To, "reason", g.Reason)
+					a.outages.over(vendor, t.ID)
+				}
+				add("notifications", n.Run)
 			}
 		}
 	}
@@ -70,7 +81,7 @@ func tokenAlarm(logger *slog.Logger) func(error, time.Duration) {
 const streamsPerSecond = 5
 
 // reader is the stream as the edges read it.
-func (s *Stream) reader(vendor, tenant string, by caller, limiter *sse.Limiter, logger *slog.Logger) ingest.Stream {
+func (s *Stream) reader(vendor, tenant string, by caller, limiter *outbound.Limiter, logger *slog.Logger) ingest.Stream {
 	r := ingest.Stream{
 		Vendor: vendor, Tenant: tenant, Mapper: mappers[vendor], PollURL: s.PollURL, HTTP: by.client,
 		Client: sse.Options{
@@ -89,6 +100,17 @@ func (s *Stream) reader(vendor, tenant string, by caller, limiter *sse.Limiter, 
 		r.Client.Tokens = by.tokens
 	}
 	return r
+}
+
+// reader is the notifications as the edges read them.
+func (n *Notifications) reader(vendor, tenant, url string, by caller, limiter *outbound.Limiter, logger *slog.Logger) ingest.Notifications {
+	return ingest.Notifications{
+		Vendor: vendor, Tenant: tenant, Mapper: mappers[vendor],
+		Client: notifications.Options{
+			URL: url, Topics: n.Topics, HTTP: by.client, Limiter: limiter,
+			Alarm: func(err error) { logger.Error("notifications need attention", "error", err) },
+		},
+	}
 }
 
 // positionLog is the log of a source as a stream sees it.

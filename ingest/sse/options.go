@@ -29,7 +29,7 @@ type Options struct {
 	// [outbound.NewClient].
 	HTTP *http.Client
 	// Limiter is shared by the clients of a process. Default: there is no limit.
-	Limiter *Limiter
+	Limiter *outbound.Limiter
 
 	// Position is the last id that was committed before. Default: none, the
 	// vendor decides where the stream begins.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"trunkline/ingest/outbound"
 )
 
 // transport answers requests without a network, so that time can be faked.
@@ -310,7 +312,7 @@ func TestHerd(t *testing.T) {
 				}
 			}
 		}()
-		limiter := NewLimiter(perSecond)
+		limiter := outbound.NewLimiter(perSecond)
 		random := rand.New(rand.NewPCG(3, 3))
 		clients := make(chan struct{})
 		for range streams {

@@ -87,7 +87,7 @@ func mapMessage(raw *event.Raw, m *message) (event.Event, error) {
 	switch {
 	case m.err != nil:
 		return event.Event{}, m.err
-	case m.topic == "channel.metadata" || m.topic == "v2.subscription.updated" || strings.HasPrefix(m.topic, "v2.system."):
+	case IsTransport(m.topic):
 		return event.Event{}, &event.Filtered{Reason: "transport_frame"}
 	case m.topic == "":
 		return event.Event{}, vendors.Missing(m.topicPath, "send the topic that the event body belongs to")

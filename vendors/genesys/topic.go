@@ -14,6 +14,12 @@ const (
 	queueTopic  = "v2.routing.queues."             // v2.routing.queues.{id}.users and its like
 )
 
+// IsTransport reports whether the messages of a topic are about the channel that
+// carries them: no events.
+func IsTransport(topic string) bool {
+	return topic == "channel.metadata" || topic == "v2.subscription.updated" || strings.HasPrefix(topic, "v2.system.")
+}
+
 // knownNames tells which names we know, by the beginning of their topic.
 var knownNames = map[string]func(name string) bool{
 	detailTopic: func(name string) bool { _, ok := steps[name]; return ok },

@@ -1,4 +1,4 @@
-package sse
+package outbound
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 )
 
 // Limiter spreads the connections that all clients sharing it make to one host,
-// so that streams which ended together do not come back together. It is safe for
+// so that those which ended together do not come back together. It is safe for
 // concurrent use.
 type Limiter struct {
 	perSecond rate.Limit
