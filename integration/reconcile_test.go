@@ -33,7 +33,8 @@ func (v *auditVendor) audit(n int) json.RawMessage {
 }
 
 // act does n things, a minute ago: an audit is not asked for before it has settled.
-// Each is pushed to the edge once; it returns how many pushes were accepted.
+// Each is pushed to the edge once, to none if that is nil; it returns how many pushes
+// were accepted.
 func (v *auditVendor) act(t *testing.T, edge *harness.Instance, n int) (accepted int) {
 	t.Helper()
 	for range n {
@@ -43,6 +44,9 @@ func (v *auditVendor) act(t *testing.T, edge *harness.Instance, n int) (accepted
 		frame := fmt.Sprintf(`{"topicName":"v2.audits.entitytype.Queue.entityid.q-%d","version":"2","eventBody":%s}`,
 			len(v.audits)-1, strings.Replace(string(body), "eventDate", "eventTime", 1))
 		v.mu.Unlock()
+		if edge == nil {
+			continue
+		}
 		if status, _ := harness.Post(t, edge.Addrs["edge"]+"/v1/ingest/genesys/"+app.DevTenant+"/events", "Bearer "+app.DevToken, "application/json", []byte(frame)); status == http.StatusOK {
 			accepted++
 		}
@@ -143,15 +147,14 @@ func TestMissedPushesAreAskedFor(t *testing.T) {
 	untilAll("what was pushed to a dead edge is in the raw log")
 
 	signalBrokers(d, syscall.SIGSTOP)
-	for began := time.Now(); time.Since(began) < 3*time.Second; {
-		if n := v.act(t, edge, 1); n != 0 {
-			t.Fatal("an edge without Kafka accepts")
-		}
+	if n := v.act(t, edge, 1); n != 0 {
+		t.Fatal("an edge without Kafka accepts")
 	}
-	missed := len(v.audits)
+	v.act(t, nil, 300) // the vendor holds these back, and gives them up
+	pause(t, 3*time.Second)
 	signalBrokers(d, syscall.SIGCONT)
 	harness.Until(t, "the edge accepts again", func() bool { return v.act(t, edge, 1) == 1 })
-	untilAll(fmt.Sprintf("what was pushed while the edge was out, the last of %d, is in the raw log", missed))
+	untilAll("what was to be pushed while the edge was out is in the raw log")
 
 	harness.Drained(t, d.Config)
 	balance(t, d.Config)

@@ -223,6 +223,9 @@ func (l *life) run(ctx context.Context, list string, s *state) error {
 	if errors.Is(result.Err, errAppend) || ctx.Err() != nil {
 		return result.Err
 	}
+	if result.Err != nil && within.Err() != nil {
+		result.Err = fmt.Errorf("the run took longer than %s, a tenth of dedup_window", atMost)
+	}
 	l.o.Tell(list, result)
 	l.schedule(list, s, result.Err)
 	return nil
