@@ -6,8 +6,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/coder/websocket"
 )
 
 // I2: whatever happens to sockets, subscriptions, calls, commits and clients, an
@@ -52,7 +50,7 @@ func untold(t *testing.T, random *rand.Rand) {
 		case 0:
 			v.each(func(ch *vendorChannel) { _ = ch.conn.CloseNow() })
 		case 1:
-			v.each(func(ch *vendorChannel) { go func() { _ = ch.conn.Close(websocket.StatusGoingAway, "") }() })
+			v.each(func(ch *vendorChannel) { closeLater(ch.conn) })
 		case 2, 3:
 			v.tell(`{"topicName":"v2.system.socket_closing","eventBody":{}}`)
 		case 4:

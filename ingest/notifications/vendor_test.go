@@ -236,6 +236,11 @@ func (v *vendor) each(do func(ch *vendorChannel)) {
 	}
 }
 
+// closeLater closes a socket as its protocol says, which takes the other end.
+func closeLater(conn *websocket.Conn) {
+	go func() { _ = conn.Close(websocket.StatusGoingAway, "") }()
+}
+
 // tell sends a frame to all who are connected.
 func (v *vendor) tell(frame string) { v.each(func(ch *vendorChannel) { v.write(ch, frame) }) }
 
