@@ -89,7 +89,7 @@ func (v *notifier) socket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	v.mu.Lock()
 	ch := v.channels[r.PathValue("id")]
 	ch.conn = conn
@@ -203,12 +203,14 @@ func TestNotificationsOutliveTheirReaders(t *testing.T) {
 				t.Fatalf("a record of format %s came by %s", as, by)
 			}
 			var frame struct {
-				Metadata struct{ CorrelationId string }
+				Metadata struct {
+					ID string `json:"CorrelationId"`
+				}
 			}
 			if err := json.Unmarshal(r.Value, &frame); err != nil {
 				t.Fatal(err)
 			}
-			seen[frame.Metadata.CorrelationId]++
+			seen[frame.Metadata.ID]++
 		}
 		return seen[fmt.Sprint(last)] > 0 && seen[fmt.Sprint(last+1)] > 0
 	})

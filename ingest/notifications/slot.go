@@ -163,7 +163,7 @@ func (s *slot) watch(ctx context.Context, of *socket) {
 	extend := time.NewTicker(of.extend)
 	defer extend.Stop()
 	for {
-		due := false
+		var due bool
 		select {
 		case <-ctx.Done():
 			return
@@ -217,7 +217,7 @@ func (s *slot) subscribe(ctx context.Context, channel string) (denied []string, 
 		}
 	}
 	if len(denied) == 0 {
-		return nil, err // a single topic of many
+		return nil, s.c.api.subscribe(ctx, channel, s.now.topics) // a single topic of many, or granted just now
 	}
 	if !slices.Equal(denied, s.denied) {
 		s.c.o.Alarm(s.missing(ctx, denied))

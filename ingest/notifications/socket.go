@@ -56,7 +56,7 @@ func (c *Client) connect(ctx context.Context, s *slot) (*socket, error) {
 	}
 	dial, cancel := context.WithTimeout(ctx, c.o.Timing.Call)
 	defer cancel()
-	conn, resp, err := websocket.Dial(dial, ch.ConnectURI, &websocket.DialOptions{HTTPClient: c.o.Sockets})
+	conn, resp, err := websocket.Dial(dial, ch.ConnectURI, &websocket.DialOptions{HTTPClient: c.o.Sockets}) //nolint:bodyclose // the library closes it
 	switch {
 	case err != nil && resp != nil:
 		return nil, fmt.Errorf("open a socket: %w", answered(resp.StatusCode))

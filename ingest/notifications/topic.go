@@ -26,7 +26,7 @@ var lists = []struct{ beginning, path string }{
 func CheckTopic(t string) error {
 	switch {
 	case !strings.HasPrefix(t, "v2."):
-		return fmt.Errorf("%q is no topic; they begin with v2.", t)
+		return fmt.Errorf("%q is no topic; it must begin with v2. and name one", t)
 	case !isTemplate(t):
 		return nil
 	case strings.Count(t, "{") > 1 || listOf(t) == "":

@@ -71,7 +71,7 @@ func TestOptions(t *testing.T) {
 		"v2.users.*.presence":                     "is no template",
 		"v2.users.{userId}.presence":              "is no template",
 		"v2.audits.entitytype.{id}.entityid.{id}": `"v2.users.{id}." "v2.detail.events.agent.{id}." "v2.routing.queues.{id}." "v2.analytics.queues.{id}." "v2.flows.{id}"`,
-		"users": "is no topic; they begin with v2.",
+		"users": "is no topic; it must begin with v2. and name one",
 	} {
 		err := CheckTopic(topic)
 		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {

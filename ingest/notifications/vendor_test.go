@@ -30,7 +30,6 @@ type vendor struct {
 	lives    time.Duration       // of a channel that is not subscribed again
 	channels map[string]*vendorChannel
 	opened   int
-	most     int    // channels that were read at once
 	host     string // of the addresses it gives; its own if empty
 	failing  func() bool
 	events   []vendorEvent
@@ -50,6 +49,7 @@ type vendorEvent struct {
 }
 
 func newVendor(t testing.TB) *vendor {
+	t.Helper()
 	v := &vendor{t: t, ids: map[string][]string{}, channels: map[string]*vendorChannel{}, lives: time.Hour}
 	mux := http.NewServeMux()
 	for _, path := range []string{"/api/v2/users", "/api/v2/routing/queues", "/api/v2/flows"} {
@@ -146,16 +146,29 @@ func (v *vendor) subscribe(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *vendor) socket(w http.ResponseWriter, r *http.Request) {
+	// One that ended is known as such a moment later.
+	for wait := time.Now(); v.reads() >= channelsAtOnce; time.Sleep(time.Millisecond) {
+		if time.Since(wait) > 5*time.Second {
+			v.t.Errorf("a channel more than %d is read", channelsAtOnce)
+			w.WriteHeader(http.StatusConflict)
+			return
+		}
+	}
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return
 	}
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	v.mu.Lock()
 	ch := v.channels[r.PathValue("id")]
-	ch.conn = conn
-	v.most = max(v.most, len(v.read()))
+	if ch != nil {
+		ch.conn = conn
+	}
 	v.mu.Unlock()
+	if ch == nil {
+		v.t.Error("a channel is read that was not given")
+		return
+	}
 	for {
 		_, frame, err := conn.Read(context.Background())
 		v.mu.Lock()
@@ -173,6 +186,12 @@ func (v *vendor) socket(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+func (v *vendor) reads() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.read())
 }
 
 // read are the channels that are read.
@@ -217,6 +236,11 @@ func (v *vendor) each(do func(ch *vendorChannel)) {
 	}
 }
 
+// closeLater closes a socket as its protocol says, which takes the other end.
+func closeLater(conn *websocket.Conn) {
+	go func() { _ = conn.Close(websocket.StatusGoingAway, "") }()
+}
+
 // tell sends a frame to all who are connected.
 func (v *vendor) tell(frame string) { v.each(func(ch *vendorChannel) { v.write(ch, frame) }) }
 
@@ -245,12 +269,13 @@ type reader struct {
 }
 
 func newReader(t testing.TB, v *vendor) *reader {
+	t.Helper()
 	return &reader{t: t, v: v, seen: map[int]int{}}
 }
 
 // quick is a timing in which nothing takes long.
 var quick = Timing{
-	Expand: 20 * time.Millisecond, ExpandMin: time.Millisecond, Ping: 5 * time.Millisecond, Watchdog: 300 * time.Millisecond,
+	Expand: 20 * time.Millisecond, ExpandMin: time.Millisecond, Ping: 5 * time.Millisecond, Watchdog: 3 * time.Second,
 	Proof: 100 * time.Millisecond, Linger: time.Millisecond, Commit: 5 * time.Millisecond, Call: 10 * time.Second,
 	ReconnectMin: time.Millisecond, ReconnectMax: 5 * time.Millisecond, Backoff: time.Millisecond, BackoffMax: 5 * time.Millisecond, Refused: 20 * time.Millisecond,
 }
@@ -330,7 +355,7 @@ func (r *reader) complete() {
 	r.v.mu.Lock()
 	defer r.v.mu.Unlock()
 	for n, e := range r.v.events {
-		if r.seen[n] > max(e.sent, 0) {
+		if r.seen[n] > e.sent {
 			r.t.Errorf("event %d was sent %d times and kept %d times", n, e.sent, r.seen[n])
 		}
 		told := slices.ContainsFunc(r.gaps, func(g Gap) bool { return !e.at.Before(g.From) && !e.at.After(g.To) })
