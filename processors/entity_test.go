@@ -41,8 +41,12 @@ func (r *entityRun) record(key string, body []byte, headers goka.Headers) {
 		r.t.Fatalf("record %s has no log time", key)
 	}
 	r.clocks[clock] = max(r.clocks[clock], ms)
-	for _, due := range r.store.Due(clock, r.clocks[clock]) {
-		r.seen = append(r.seen, r.tick(due, stream.Tick{Clock: clock, NowMs: r.clocks[clock]}, 3)...)
+	due, err := r.store.Due(clock, r.clocks[clock])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, key := range due {
+		r.seen = append(r.seen, r.tick(key, stream.Tick{Clock: clock, NowMs: r.clocks[clock]}, 3)...)
 	}
 	r.offset++
 	at := event.Position{Topic: string(topology.EventsTopic), Partition: 3, Offset: r.offset, AppendMs: ms + 1000}
