@@ -29,10 +29,6 @@ func (r *Record) position() event.Position {
 	return event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, AppendMs: r.AppendMs}
 }
 
-// HeaderCause is on a change that follows from no raw record, such as an idle
-// expiry. It stands outside the join but inside the history of its entity.
-const HeaderCause = "cause"
-
 // quarantine is the stage of dead letters that never reached a raw topic.
 const quarantine = "quarantine"
 
