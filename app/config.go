@@ -26,6 +26,9 @@ type Config struct {
 	Run          string        `yaml:"run"`
 	RawRetention time.Duration `yaml:"raw_retention"`
 	DedupWindow  time.Duration `yaml:"dedup_window"`
+	// InteractionRetention is how long conversations, agent states and queue
+	// memberships live without an event, by their log's time.
+	InteractionRetention time.Duration `yaml:"interaction_retention"`
 
 	Reorder Reorder  `yaml:"reorder"`
 	Changes Changes  `yaml:"changes"`
@@ -82,6 +85,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Run, "1")
 	set(&c.RawRetention, 7*24*time.Hour)
 	set(&c.DedupWindow, 48*time.Hour)
+	set(&c.InteractionRetention, 7*24*time.Hour)
 	set(&c.Reorder.ConfigHold, 500*time.Millisecond)
 	set(&c.Reorder.InteractionHold, 100*time.Millisecond)
 	set(&c.Reorder.Grace, 500*time.Millisecond)
@@ -123,7 +127,7 @@ func (c Config) Validate() error {
 		wrong("registry.url", "%q is no http(s) URL", c.Registry.URL)
 	}
 	for field, d := range map[string]time.Duration{
-		"raw_retention": c.RawRetention, "dedup_window": c.DedupWindow,
+		"raw_retention": c.RawRetention, "dedup_window": c.DedupWindow, "interaction_retention": c.InteractionRetention,
 		"reorder.config_hold": c.Reorder.ConfigHold, "reorder.interaction_hold": c.Reorder.InteractionHold,
 		"reorder.grace": c.Reorder.Grace, "reorder.clock_margin": c.Reorder.ClockMargin,
 		"kafka.commit_interval": c.Kafka.CommitInterval, "kafka.session_timeout": c.Kafka.SessionTimeout,
@@ -134,6 +138,9 @@ func (c Config) Validate() error {
 	}
 	if c.DedupWindow > c.RawRetention {
 		wrong("dedup_window", "%s is longer than raw_retention %s; a replay could not rebuild it", c.DedupWindow, c.RawRetention)
+	}
+	if hold := max(c.Reorder.ConfigHold, c.Reorder.InteractionHold); c.InteractionRetention > 0 && c.InteractionRetention <= hold {
+		wrong("interaction_retention", "%s is not longer than events are held, %s; an interaction would end before its first event", c.InteractionRetention, hold)
 	}
 	if c.Kafka.MinISR > int(c.Kafka.Replication) {
 		wrong("kafka.min_isr", "%d is more than kafka.replication %d; no write would succeed", c.Kafka.MinISR, c.Kafka.Replication)

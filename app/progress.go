@@ -64,7 +64,7 @@ func (p *Progress) count(r stream.Record) {
 		} else {
 			p.Other.Add(1)
 		}
-	case r.Value != nil: // a change; its tombstone does not count
+	case r.Value != nil && r.Headers[event.HeaderCause] == nil: // neither a tombstone nor of no raw record
 		p.Changes.Add(1)
 	}
 }

@@ -68,7 +68,8 @@ func StageConfig(c Config, s *Schemas) (processors.Config, error) {
 		Changes: map[string]*codecs.ChangeEncoder{}, Run: c.Run,
 		ConfigHold: c.Reorder.ConfigHold, InteractionHold: c.Reorder.InteractionHold,
 		Grace: c.Reorder.Grace, ClockMargin: c.Reorder.ClockMargin, EmitUnchanged: c.Changes.EmitUnchanged,
-		Now: time.Now,
+		InteractionRetention: c.InteractionRetention,
+		Now:                  time.Now,
 	}
 	for _, vendor := range topology.Vendors {
 		for _, topic := range topology.ChangeTopicsOf(vendor) {

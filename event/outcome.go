@@ -94,5 +94,15 @@ type Change struct {
 	SequenceN  int64
 	EventID    string
 	EventType  string
-	Raw        Position
+	Raw        Position // zero for a change that has a cause
+	Cause      Cause    // of a change that follows from no raw record
 }
+
+// Cause is why there is a change that follows from no raw record. The set is
+// closed: the ledger takes no other for an excuse (I3).
+type Cause string
+
+// The causes.
+const (
+	CauseIdle Cause = "idle" // no event for the retention of interactions
+)

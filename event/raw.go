@@ -83,6 +83,7 @@ const (
 	HeaderLogSource    = "log_source"    // topic/partition whose clock the record carries
 	HeaderLogMs        = "log_ms"        // that clock, epoch ms
 	HeaderMark         = "mark"          // present on a mark: a clock without an event
+	HeaderCause        = "cause"         // of a change without a raw record, in place of its position
 )
 
 // Headers returns the record headers of r; empty values are left out.

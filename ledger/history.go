@@ -19,8 +19,12 @@ type entity struct {
 	row        uint64 // the image in the table
 }
 
-// debt is the tombstone that a delete still lacks: it has the same raw position.
-type debt struct{ raw, at event.Position }
+// debt is the tombstone that a delete still lacks: it has the same raw position,
+// or a cause as well.
+type debt struct {
+	raw, at event.Position
+	caused  bool
+}
 
 func (d debt) example(key string) Example {
 	x := Example{Entity: key, Record: d.at.String()}
@@ -63,10 +67,13 @@ func (l *Ledger) follow(r Record, c *event.Change) {
 		x.Detail = fmt.Sprintf(format, args...)
 		l.note(f, x)
 	}
-	if caused {
-		l.report.Caused++
-	} else {
+	switch {
+	case !caused:
 		l.addOutput(r, event.FateChange)
+	case c.Op == event.Delete && c.Key.Interaction():
+		l.report.Caused++
+	default:
+		found(&l.report.NoRaw, "only the d of an interaction is idle, this is a %s", c.Op)
 	}
 	if d, owing := l.owed[key]; owing {
 		l.note(&l.report.MissingTombstones, d.example(key))
@@ -86,22 +93,27 @@ func (l *Ledger) follow(r Record, c *event.Change) {
 			found(&l.report.SequenceBack, "[%d,%d] after [%d,%d]", c.SequenceUs, c.SequenceN, e.sequenceUs, e.sequenceN)
 		}
 		if c.Op == event.Delete {
-			l.owed[key] = debt{raw: raw, at: r.position()}
+			l.owed[key] = debt{raw: raw, at: r.position(), caused: caused}
 		}
 	}
 	// The next change is checked against what the topic says, right or wrong, so
 	// that one defect is one finding.
 	e.known, e.image = true, imageHash(c.After)
-	e.tsMs, e.sequenceUs, e.sequenceN = c.TsMs, c.SequenceUs, c.SequenceN
+	e.sequenceUs, e.sequenceN = c.SequenceUs, c.SequenceN
+	if !caused {
+		// What ends an idle entity is no event: the next must be newer than the last.
+		e.tsMs = c.TsMs
+	}
 }
 
-// origin returns where r comes from: a raw position, or a cause of its own.
-// What comes from before the range is not checked.
+// origin returns where r comes from: a raw position, or a cause of its own in
+// place of one. What comes from before the range is not checked. A cause that
+// nobody knows is none: the change then lacks its raw record (I3).
 func (l *Ledger) origin(r Record) (raw event.Position, caused, checked bool) {
-	if _, caused := r.Headers[HeaderCause]; caused {
+	raw, located := event.PositionOf(r.Headers)
+	if !located && event.Cause(r.Headers[event.HeaderCause]) == event.CauseIdle {
 		return event.Position{}, true, true
 	}
-	raw, _ = event.PositionOf(r.Headers)
 	return raw, false, l.covers(raw)
 }
 
@@ -169,13 +181,16 @@ func (l *Ledger) contradiction(e *entity, c *event.Change) string {
 func (l *Ledger) bury(r Record, k event.Key) {
 	l.report.Tombstones++
 	key := k.String()
-	raw, _, checked := l.origin(r)
+	raw, caused, checked := l.origin(r)
+	if caused && l.cfg.From != nil && !l.entity(key).known {
+		checked = false // its delete may stand before the range
+	}
 	d, owing := l.owed[key]
 	switch {
-	case owing && d.raw.Same(raw):
+	case owing && d.raw.Same(raw) && d.caused == caused:
 		delete(l.owed, key)
 	case checked:
-		l.note(&l.report.GhostTombstones, Example{Raw: raw.String(), Record: r.position().String(), Entity: key})
+		l.note(&l.report.GhostTombstones, debt{raw: raw, at: r.position()}.example(key))
 	}
 	e := l.entity(key)
 	e.known, e.image = true, noImage

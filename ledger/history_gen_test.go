@@ -59,6 +59,9 @@ func correctHistory(seed uint64, n int) *history {
 	count := map[event.Key]int64{}
 	next := map[partition]int64{}
 	for i := range n {
+		if random.IntN(20) == 0 {
+			h.expire(keys[random.IntN(len(keys))], count, i)
+		}
 		k := keys[random.IntN(len(keys))]
 		p := partition{string(topology.RawTopic(k.Vendor)), topology.Partition(k.String(), partitions)}
 		next[p] += 1 + random.Int64N(2) // transaction markers leave gaps
@@ -94,6 +97,28 @@ func correctHistory(seed uint64, n int) *history {
 		h.outputs = append(h.outputs, out)
 	}
 	return h
+}
+
+// expire ends k for no raw record, if it is a conversation that lives. Its time is
+// when nothing was heard for long: the next event of k can be older than that.
+func (h *history) expire(k event.Key, count map[event.Key]int64, i int) {
+	old := h.rows[k]
+	if !k.Interaction() || old == nil || old.deleted {
+		return
+	}
+	count[k]++
+	d := output{
+		topic: topology.ChangeTopic(k), partition: topology.Partition(k.String(), partitions), run: "1", key: k, cause: string(event.CauseIdle),
+	}
+	tombstone := d
+	tombstone.tombstone = true
+	ts := baseMs + 10*int64(i)
+	d.change = &event.Change{
+		Key: k, Op: event.Delete, Before: old.image, TsMs: ts + 1000, SequenceUs: ts * 1e3, SequenceN: count[k],
+		EventID: fmt.Sprintf("idle-%d", i), EventType: "conversation.expired",
+	}
+	h.outputs = append(h.outputs, d, tombstone)
+	h.rows[k] = &row{deleted: true}
 }
 
 func (h *history) nextChange(random *rand.Rand, k event.Key, raw event.Position, n int64, i int) *event.Change {
@@ -137,7 +162,7 @@ func (h *history) records(t *testing.T, format codecs.Format) []Record {
 		r.Headers[event.HeaderRun] = []byte(o.run)
 		r.Headers[event.HeaderIngestID] = []byte(o.ingestID)
 		if o.cause != "" {
-			r.Headers[HeaderCause] = []byte(o.cause)
+			r.Headers[event.HeaderCause] = []byte(o.cause)
 		}
 		if o.stage != "" {
 			r.Headers[codecs.HeaderDLQStage] = []byte(o.stage)

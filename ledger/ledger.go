@@ -29,10 +29,6 @@ func (r *Record) position() event.Position {
 	return event.Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, AppendMs: r.AppendMs}
 }
 
-// HeaderCause is on a change that follows from no raw record, such as an idle
-// expiry. It stands outside the join but inside the history of its entity.
-const HeaderCause = "cause"
-
 // Config configures a [Ledger]. The zero value checks everything that the
 // topics hold, but no rows.
 type Config struct {

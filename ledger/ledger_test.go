@@ -32,7 +32,7 @@ func TestCorrectHistoryBalances(t *testing.T) {
 			for _, n := range r.Fates {
 				fates += n
 			}
-			if fates != r.RawRecords || r.Fates[event.FateChange] != r.Changes || r.Tombstones == 0 || r.Rows == 0 {
+			if fates != r.RawRecords || r.Fates[event.FateChange]+r.Caused != r.Changes || r.Caused == 0 || r.Tombstones == 0 || r.Rows == 0 {
 				t.Errorf("seed %d: counts do not fit each other:\n%s", seed, text(t, &r))
 			}
 		}
@@ -46,9 +46,10 @@ func TestDefects(t *testing.T) {
 	onTopic := func(name string) func(output) bool { return func(o output) bool { return o.topic == name } }
 	late, dead := onTopic(string(topology.LateEventsTopic)), onTopic(string(topology.DeadLettersTopic))
 	opIs := func(op event.Op) func(output) bool {
-		return func(o output) bool { return o.change != nil && o.change.Op == op }
+		return func(o output) bool { return o.change != nil && o.change.Op == op && o.cause == "" }
 	}
-	tombstone := func(o output) bool { return o.tombstone }
+	tombstone := func(o output) bool { return o.tombstone && o.cause == "" }
+	expiry := func(o output) bool { return o.change != nil && o.cause != "" }
 	drop := func(fits func(output) bool) func(*testing.T, *history) {
 		return func(t *testing.T, h *history) {
 			i := h.find(t, fits)
@@ -218,15 +219,39 @@ func TestDefects(t *testing.T) {
 			h.rows[event.Key{Vendor: "genesys", Tenant: "acme", Type: "user", ID: "new"}] = &row{}
 		}, nil},
 
-		{"change for a cause of its own", func(t *testing.T, h *history) {
-			k := rowOf(true)(t, h)
-			d := output{topic: topology.ChangeTopic(k), partition: topology.Partition(k.String(), partitions), key: k, cause: "idle"}
-			tomb := d
-			tomb.tombstone = true
-			d.change = &event.Change{Key: k, Op: event.Delete, Before: h.rows[k].image, TsMs: 2 * baseMs, SequenceUs: 2 * baseMs * 1e3}
-			h.outputs = append(h.outputs, d, tomb)
-			h.rows[k] = &row{deleted: true}
-		}, nil},
+		{"for a cause that nobody knows", func(t *testing.T, h *history) {
+			i := h.find(t, expiry)
+			h.outputs[i].cause, h.outputs[i+1].cause = "boredom", "boredom"
+		}, map[string]int64{"no_raw": 1, "out_of_order": 1}},
+		{"for a cause, from a raw record", func(t *testing.T, h *history) {
+			i, raw := h.find(t, expiry), h.outputs[h.find(t, opIs(event.Update))].raw
+			h.outputs[i].raw, h.outputs[i+1].raw = raw, raw
+		}, map[string]int64{"many_fates": 1, "duplicate_changes": 1, "out_of_order": 1}},
+		{"without its cause", func(t *testing.T, h *history) { h.outputs[h.find(t, expiry)].cause = "" },
+			map[string]int64{"no_raw": 1, "missing_tombstones": 1, "ghost_tombstones": 1, "out_of_order": 1}},
+		{"idle, and no end", func(t *testing.T, h *history) {
+			o := &h.outputs[h.find(t, func(o output) bool { return opIs(event.Update)(o) && o.key.Interaction() })]
+			o.raw, o.cause = event.Position{}, "idle"
+		}, map[string]int64{"no_raw": 1, "no_fate": 1}},
+		{"idle, and no interaction", func(t *testing.T, h *history) {
+			i := h.find(t, func(o output) bool { return opIs(event.Delete)(o) && !o.key.Interaction() })
+			for _, o := range []*output{&h.outputs[i], &h.outputs[i+1]} {
+				o.raw, o.cause = event.Position{}, "idle"
+			}
+		}, map[string]int64{"no_raw": 1, "no_fate": 1}},
+		{"idle twice", func(t *testing.T, h *history) {
+			i := h.find(t, expiry)
+			h.outputs = slices.Insert(h.outputs, i+2, h.outputs[i:i+2]...)
+		}, map[string]int64{"before_mismatches": 1, "duplicate_changes": 1}},
+		{"idle of another state", func(t *testing.T, h *history) {
+			h.outputs[h.find(t, expiry)].own().Before = &event.Image{Data: []byte("{}")}
+		}, map[string]int64{"before_mismatches": 1}},
+		{"idle before its last event", func(t *testing.T, h *history) { h.outputs[h.find(t, expiry)].own().TsMs = baseMs - 1 },
+			map[string]int64{"out_of_order": 1}},
+		{"idle without a tombstone", func(t *testing.T, h *history) {
+			i := h.find(t, expiry) + 1
+			h.outputs = slices.Delete(h.outputs, i, i+1)
+		}, map[string]int64{"missing_tombstones": 1}},
 		{"quarantined dead letter", func(_ *testing.T, h *history) {
 			h.outputs = append(h.outputs, output{topic: string(topology.DeadLettersTopic), stage: "quarantine"})
 		}, nil},
@@ -238,7 +263,7 @@ func TestDefects(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := correctHistory(3, 600)
+			h := correctHistory(4, 600)
 			tt.damage(t, h)
 			r := h.balance(t, Config{Run: "1", Rows: true}, codecs.FormatAvro, 1)
 			if diff := cmp.Diff(tt.want, findings(t, &r)); diff != "" {
@@ -269,7 +294,19 @@ func TestRangeStart(t *testing.T) {
 		i := h.find(t, func(o output) bool { return early(o.raw) && o.change != nil && o.change.Op == event.Update })
 		h.outputs[i].own().Before = &event.Image{Data: []byte("{}")} // not ours to judge
 		if compacted {
-			h.outputs = slices.DeleteFunc(h.outputs, func(o output) bool { return early(o.raw) })
+			last := map[event.Key]int{} // an expiry goes with the changes around it
+			for i, o := range h.outputs {
+				if o.raw.Topic != "" && early(o.raw) {
+					last[o.key] = i
+				}
+			}
+			var kept []output
+			for i, o := range h.outputs {
+				if n, some := last[o.key]; o.raw.Topic != "" && !early(o.raw) || o.raw.Topic == "" && (!some || i > n) {
+					kept = append(kept, o)
+				}
+			}
+			h.outputs = kept
 		}
 		r := h.balance(t, Config{From: from}, codecs.FormatJSON, 1)
 		if !r.OK || r.RawRecords != int64(len(h.raws)) {

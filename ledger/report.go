@@ -126,6 +126,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, k := range fateKinds {
 		fmt.Fprintf(t, "%d\t %s\n", r.Fates[k], k)
 	}
+	fmt.Fprintf(t, "%d\t changes for no raw record: idle\n", r.Caused)
 	verdict := "the ledger balances"
 	if !r.Balanced {
 		verdict = "THE LEDGER DOES NOT BALANCE"

@@ -2,6 +2,8 @@ package processors
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/lovoo/goka"
 
@@ -10,6 +12,7 @@ import (
 	"trunkline/state"
 	"trunkline/stream"
 	"trunkline/topology"
+	"trunkline/vendors"
 )
 
 // Entity eats working events and keeps one row per entity: its image and the
@@ -17,7 +20,8 @@ import (
 // each applied event with `before` from the row; what comes too late goes to
 // late-events (I4, I5).
 //
-// Rows are keyed by entity key. Ticks release what is due by the logs' clocks.
+// Rows are keyed by entity key. Ticks release what is due by the logs' clocks, and
+// end the interactions that nothing was heard of for their retention.
 func Entity(c Config) *goka.GroupGraph {
 	s := &entityStage{outputs{c}}
 	return goka.DefineGroup(topology.EntityGroup,
@@ -52,7 +56,10 @@ func (s *entityStage) hold(ctx goka.Context, msg any) {
 			s.tell(&step, &e, event.FateDuplicate, "held")
 			return
 		}
-		step = s.advance(row, "", 0)
+		if e.Key.Interaction() {
+			row.SeenMs = max(row.SeenMs, e.Origin.Raw.AppendMs)
+		}
+		step = s.advance(e.Key, row, "", 0)
 	})
 	if err != nil {
 		step = stepOf(s.letter(&r, event.MapperPanic, err))
@@ -61,22 +68,45 @@ func (s *entityStage) hold(ctx goka.Context, msg any) {
 }
 
 // release is called when the clock of a log has moved past a due time of the
-// row.
+// row: of an event that it holds, or of the row itself.
 func (s *entityStage) release(ctx goka.Context, msg any) {
 	tick := tickOf(ctx, msg)
 	row := s.row(ctx)
 	var step step
-	if err := pure(func() { step = s.advance(row, tick.Clock, tick.NowMs) }); err != nil {
-		ctx.Fail(fmt.Errorf("release held events: %w", err))
+	key, err := event.ParseKey(ctx.Key())
+	if err == nil {
+		err = pure(func() {
+			step = s.advance(key, row, tick.Clock, tick.NowMs)
+			if tick.Clock == clockOf(ctx, key) {
+				s.age(&step, tick.NowMs)
+				// It asked by the rules of an earlier run: it asks again.
+				step.changed = step.changed || asked(ctx.Value(), tick)
+			}
+		})
 	}
-	if next := &step.row; next.Forgotten(tick.NowMs, s.rules()) && len(next.Held) == 0 {
-		step.drop = true // the marker; what was released just now may have revived the row
+	if err != nil {
+		ctx.Fail(fmt.Errorf("release held events: %w", err))
 	}
 	s.finish(ctx, step)
 }
 
+// asked reports whether a stored row has a timer that the tick is for.
+func asked(row any, tick stream.Tick) bool {
+	b, _ := row.([]byte)
+	return slices.ContainsFunc(state.EntityTimers(b), func(t state.Timer) bool { return t.Clock == tick.Clock && t.AtMs <= tick.NowMs })
+}
+
+// clockOf is the log whose time decides how old a row is: the partition of its
+// vendor's raw topic in which the entity's records stand. A record that was
+// re-keyed into it stands elsewhere, but another log's time says nothing of what
+// may still come here.
+func clockOf(ctx goka.Context, key event.Key) string {
+	return fmt.Sprintf("%s/%d", topology.RawTopic(key.Vendor), ctx.Partition())
+}
+
 // step is what one message does to a row: its next state and what is emitted.
 type step struct {
+	key     event.Key
 	row     state.Entity
 	changed bool
 	drop    bool
@@ -92,7 +122,7 @@ func (s *entityStage) finish(ctx goka.Context, step step) {
 	case step.drop:
 		ctx.Delete()
 	case step.changed:
-		ctx.SetValue(step.row.Encode(s.rules().MarkerMs))
+		ctx.SetValue(step.row.Encode(clockOf(ctx, step.key), s.rules(step.key)))
 	}
 	send(ctx, step.outs)
 }
@@ -109,8 +139,12 @@ func (s *entityStage) row(ctx goka.Context) state.Entity {
 	return row
 }
 
-func (s *entityStage) rules() state.Rules {
-	return state.Rules{MarkerMs: s.Layout.DedupWindow.Milliseconds(), EmitUnchanged: s.EmitUnchanged}
+func (s *entityStage) rules(key event.Key) state.Rules {
+	rules := state.Rules{MarkerMs: s.Layout.DedupWindow.Milliseconds(), EmitUnchanged: s.EmitUnchanged}
+	if key.Interaction() {
+		rules.IdleMs = s.InteractionRetention.Milliseconds()
+	}
+	return rules
 }
 
 func (s *entityStage) held(e *event.Event, body []byte) state.Held {
@@ -125,8 +159,8 @@ func (s *entityStage) held(e *event.Event, body []byte) state.Held {
 }
 
 // advance applies, in order, everything that may leave the buffer.
-func (s *entityStage) advance(row state.Entity, clock string, nowMs int64) step {
-	next := step{row: row, changed: clock == ""}
+func (s *entityStage) advance(key event.Key, row state.Entity, clock string, nowMs int64) step {
+	next := step{key: key, row: row, changed: clock == ""}
 	bounds := state.Reorder{GraceMs: s.Grace.Milliseconds(), MaxHeld: maxHeld, MaxBytes: maxHeldBytes}
 	for {
 		released := next.row.Release(clock, nowMs, bounds)
@@ -147,7 +181,7 @@ func (s *entityStage) apply(step *step, h state.Held) {
 	if err != nil {
 		panic(err) // it was decoded when it was held
 	}
-	row, outcome := step.row.Apply(&e, s.rules())
+	row, outcome := step.row.Apply(&e, s.rules(step.key))
 	switch {
 	case outcome.Rejected != nil:
 		step.outs = append(step.outs, s.letterOf(&e, outcome.Rejected))
@@ -174,6 +208,33 @@ func (s *entityStage) apply(step *step, h state.Held) {
 		s.tell(step, &e, outcome.Fate, "")
 	}
 	step.row = row
+}
+
+// age ends an entity of which nothing was heard for its retention, and drops a
+// marker whose time is over. It comes after what the same tick released, which
+// may have given the row life, and may have done so too long ago already: a
+// clock can leap.
+func (s *entityStage) age(step *step, nowMs int64) {
+	rules := s.rules(step.key)
+	if step.row.Idle(nowMs, rules) {
+		row, change := step.row.Expire(step.key, expiryID(step.key, step.row.Applied), rules)
+		outs, err := s.change(change, "")
+		if err != nil {
+			panic(err) // the image was written when it was an after
+		}
+		step.row, step.changed, step.outs = row, true, append(step.outs, outs...)
+	}
+	step.drop = step.row.Forgotten(nowMs, rules) && len(step.row.Held) == 0
+}
+
+// expiryID is the event id of the expiry that follows the event of the given
+// order: one for each, so that a replay finds the same (I7).
+func expiryID(key event.Key, last event.Order) string {
+	version := ""
+	if last.Version.Known {
+		version = strconv.FormatInt(last.Version.N, 10)
+	}
+	return vendors.ContentID(key.String(), strconv.FormatInt(last.TsMs, 10), version, string(last.Op), last.EventID)
 }
 
 // tooLarge refuses what no topic takes, before anything of it is emitted.

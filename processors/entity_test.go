@@ -26,27 +26,72 @@ type entityRun struct {
 	clocks  map[string]int64
 	offset  int64
 	seen    []emission
+
+	// lags leaves the stage behind for as long as the runtime may: what it was sent
+	// waits until a record in flight could set a timer that the next makes due.
+	lags    bool
+	minHold int64
+	flight  []func()
+	sent    map[string]int64 // log time of the first record in flight, by clock
 }
 
 func startEntityRun(t testing.TB, c processors.Config) *entityRun {
 	t.Helper()
-	return &entityRun{stage: startEntity(t, c), logTime: processors.Stages(c)[1].LogTime, clocks: map[string]int64{}}
+	opts := processors.Stages(c)[1]
+	return &entityRun{
+		stage: start(t, opts), logTime: opts.LogTime, clocks: map[string]int64{},
+		minHold: opts.MinHold.Milliseconds(), sent: map[string]int64{},
+	}
+}
+
+func (r *entityRun) do(f func()) {
+	if r.flight = append(r.flight, f); !r.lags {
+		r.land()
+	}
+}
+
+// land handles what is in flight.
+func (r *entityRun) land() {
+	for _, f := range r.flight {
+		f()
+	}
+	r.flight = nil
+	clear(r.sent)
 }
 
 // record delivers a record of `events` and what is due ahead of it.
 func (r *entityRun) record(key string, body []byte, headers goka.Headers) {
 	r.t.Helper()
-	clock, ms, ok := r.logTime(func(name string) []byte { return headers[name] })
-	if !ok {
-		r.t.Fatalf("record %s has no log time", key)
-	}
-	r.clocks[clock] = max(r.clocks[clock], ms)
-	for _, due := range r.store.Due(clock, r.clocks[clock]) {
-		r.seen = append(r.seen, r.tick(due, stream.Tick{Clock: clock, NowMs: r.clocks[clock]}, 3)...)
-	}
+	clock, ms := r.ticks(headers)
 	r.offset++
 	at := event.Position{Topic: string(topology.EventsTopic), Partition: 3, Offset: r.offset, AppendMs: ms + 1000}
-	r.seen = append(r.seen, r.deliver(at, key, body, headers)...)
+	if _, earlier := r.sent[clock]; !earlier {
+		r.sent[clock] = ms
+	}
+	r.do(func() { r.seen = append(r.seen, r.deliver(at, key, body, headers)...) })
+}
+
+// ticks delivers what a record with the given headers makes due, and returns its
+// log time.
+func (r *entityRun) ticks(headers goka.Headers) (clock string, ms int64) {
+	r.t.Helper()
+	clock, ms, ok := r.logTime(func(name string) []byte { return headers[name] })
+	if !ok {
+		r.t.Fatalf("no log time in %v", headers)
+	}
+	r.clocks[clock] = max(r.clocks[clock], ms)
+	if first, some := r.sent[clock]; some && first+r.minHold <= r.clocks[clock] {
+		r.land()
+	}
+	due, err := r.store.Due(clock, r.clocks[clock])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	tick := stream.Tick{Clock: clock, NowMs: r.clocks[clock]}
+	for _, key := range due {
+		r.do(func() { r.seen = append(r.seen, r.tick(key, tick, 3)...) })
+	}
+	return clock, ms
 }
 
 func (r *entityRun) event(e event.Event) {

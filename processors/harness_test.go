@@ -48,7 +48,8 @@ func config(t testing.TB) processors.Config {
 		Changes:   map[string]*codecs.ChangeEncoder{},
 		Run:       "run-1", ConfigHold: 500 * time.Millisecond, InteractionHold: 100 * time.Millisecond,
 		Grace: 500 * time.Millisecond, ClockMargin: 250 * time.Millisecond,
-		Now: func() time.Time { return processed },
+		InteractionRetention: 7 * 24 * time.Hour,
+		Now:                  func() time.Time { return processed },
 	}
 	for _, vendor := range topology.Vendors {
 		for _, topic := range topology.ChangeTopicsOf(vendor) {
@@ -89,16 +90,22 @@ func startNormalise(t testing.TB, c processors.Config) *stage {
 	return start(t, processors.Stages(c)[0])
 }
 
-func startEntity(t testing.TB, c processors.Config) *stage {
+func start(t testing.TB, opts stream.Options) *stage {
 	t.Helper()
-	return start(t, processors.Stages(c)[1])
+	return startFrom(t, opts, nil)
 }
 
-func start(t testing.TB, opts stream.Options) *stage {
+// startFrom starts a stage whose store is filled from the changelog.
+func startFrom(t testing.TB, opts stream.Options, rows map[string][]byte) *stage {
 	t.Helper()
 	store, err := state.OpenStore(t.TempDir(), opts.Store)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for key, row := range rows {
+		if err := store.Set(key, row); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s := &stage{t: t, tester: tester.New(t), store: store, trackers: map[goka.Stream]*tester.QueueTracker{}}
 	proc, err := goka.NewProcessor(nil, opts.Graph,

@@ -139,6 +139,9 @@ func (o outputs) change(c *event.Change, ingestID string) ([]output, error) {
 		return nil, fmt.Errorf("encode a change: %w", err)
 	}
 	headers := o.lineage(c.Raw, ingestID)
+	if c.Cause != "" {
+		headers = goka.Headers{event.HeaderRun: []byte(o.Run), event.HeaderCause: []byte(c.Cause)}
+	}
 	headers[stream.ToTopic] = []byte(topic)
 	headers[stream.PartitionBy] = []byte(c.Key.String())
 	if sanitised {

@@ -36,6 +36,10 @@ type Config struct {
 	ClockMargin     time.Duration // how far clocks of leaders and processors may differ
 	EmitUnchanged   bool
 
+	// InteractionRetention is how long conversations, agent states and queue
+	// memberships live without an event, by their log's time.
+	InteractionRetention time.Duration
+
 	Now func() time.Time // processing time only
 }
 
@@ -56,6 +60,9 @@ func (c Config) Validate() error {
 		if c.Changes[topic] == nil {
 			return fmt.Errorf("configure the stages: no encoder for %s", topic)
 		}
+	}
+	if hold := max(c.ConfigHold, c.InteractionHold); c.InteractionRetention <= hold {
+		return fmt.Errorf("configure the stages: interaction retention %s, want more than the %s that events are held", c.InteractionRetention, hold)
 	}
 	return nil
 }

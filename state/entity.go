@@ -25,7 +25,13 @@ type Entity struct {
 	Changes    int64
 	SequenceUs int64
 
-	// DeletedMs is the append time of the delete that left this marker.
+	// SeenMs is the append time of the last event that reached an interaction,
+	// whatever became of it: its retention counts from there. Zero for all others,
+	// and in a row of an earlier version, which counts from its next event.
+	SeenMs int64
+
+	// DeletedMs is the append time of the delete that left this marker, or the
+	// moment at which the entity's retention was over.
 	DeletedMs int64
 
 	// HighestMs is the highest event time that arrived; less grace it is the
@@ -60,6 +66,7 @@ type Outcome struct {
 // Rules are the choices that applying an event depends on.
 type Rules struct {
 	MarkerMs      int64 // how long a deleted row stays, by append time
+	IdleMs        int64 // retention without an event, by append time; 0 is for ever
 	EmitUnchanged bool  // emit a change although before equals after
 }
 
@@ -69,7 +76,7 @@ type Rules struct {
 // equals the previous `after` by construction (I5).
 func (r Entity) Apply(e *event.Event, rules Rules) (Entity, Outcome) {
 	if r.Forgotten(e.Origin.Raw.AppendMs, rules) {
-		r = Entity{Held: r.Held, HighestMs: r.HighestMs}
+		r = Entity{Held: r.Held, HighestMs: r.HighestMs, SeenMs: r.SeenMs}
 	}
 	if r.Known() && e.Order().Compare(r.Applied) <= 0 {
 		if e.ID == r.Applied.EventID {
@@ -95,12 +102,40 @@ func (r Entity) delete(e *event.Event) (Entity, Outcome) {
 		change.Before = &event.Image{} // key only: nothing is known
 	}
 	r.applied(e)
-	r.Live, r.Partial, r.Image, r.Version = false, false, nil, event.Version{}
-	r.DeletedMs = e.Origin.Raw.AppendMs
+	r.bury(e.Origin.Raw.AppendMs)
 	if marker {
 		return r, Outcome{Fate: event.FateUnchanged}
 	}
 	return r.emitted(change), Outcome{Change: change}
+}
+
+// bury leaves the marker of what has ended at a moment of its log.
+func (r *Entity) bury(ms int64) {
+	r.Live, r.Partial, r.Image, r.Version = false, false, nil, event.Version{}
+	r.DeletedMs = ms
+}
+
+// Idle reports whether the entity's retention is over: it lives, and when the
+// clock of its log stands at nowMs nothing was heard of it for longer.
+func (r *Entity) Idle(nowMs int64, rules Rules) bool {
+	return r.Live && len(r.Held) == 0 && r.expires(rules) && nowMs-r.SeenMs > rules.IdleMs
+}
+
+func (r *Entity) expires(rules Rules) bool { return rules.IdleMs > 0 && r.SeenMs > 0 }
+
+// Expire ends an idle entity with a change of its own: id names it. Its time is
+// the moment at which the retention was over, not that of the record which moved
+// the clock there (I7), and not before the last event of a vendor whose clock is
+// ahead (I4). The marker keeps the order of the last event: an event that is
+// newer than that creates the entity anew, an older one is late.
+func (r Entity) Expire(key event.Key, id string, rules Rules) (Entity, *event.Change) {
+	over := r.SeenMs + rules.IdleMs
+	change := r.change(&event.Event{
+		ID: id, Key: key, Type: key.Type + ".expired", TsMs: max(over, r.Applied.TsMs),
+	}, event.Delete)
+	change.Before, change.Cause = r.Side(), event.CauseIdle
+	r.bury(over)
+	return r.emitted(change), change
 }
 
 func (r Entity) upsert(e *event.Event, rules Rules) (Entity, Outcome) {

@@ -33,6 +33,7 @@ type entityRow struct {
 	DeletedMs  int64     `msg:"d"`
 	HighestMs  int64     `msg:"h"`
 	Held       []heldRow `msg:"b,limit=65536"`
+	SeenMs     int64     `msg:"sm,omitempty"`
 }
 
 type orderRow struct {
@@ -51,32 +52,37 @@ type heldRow struct {
 	Body  []byte   `msg:"b"`
 }
 
-// Encode returns the stored form. markerMs tells when a deleted row asks to be
-// dropped.
-func (r *Entity) Encode(markerMs int64) []byte {
+// Encode returns the stored form. clock is the log on which the row asks to be
+// called when, by rules, its retention or the time of its marker is over.
+func (r *Entity) Encode(clock string, rules Rules) []byte {
 	row := entityRow{
 		Live: r.Live, Partial: r.Partial, Image: r.Image,
 		Version: r.Version.N, Versioned: r.Version.Known,
 		Applied: toOrderRow(r.Applied), EventType: r.EventType,
 		RawTopic: r.Raw.Topic, RawPart: r.Raw.Partition, RawOffset: r.Raw.Offset, RawAppend: r.Raw.AppendMs,
 		Changes: r.Changes, SequenceUs: r.SequenceUs, DeletedMs: r.DeletedMs, HighestMs: r.HighestMs,
+		SeenMs: r.SeenMs,
 	}
 	for _, h := range r.Held {
 		row.Held = append(row.Held, heldRow{Order: toOrderRow(h.Order), Clock: h.Clock, DueMs: h.DueMs, Count: h.Count, Body: h.Body})
 	}
-	b, _ := row.MarshalMsg(r.appendTimers([]byte{EntityLayout}, markerMs)) // cannot fail: plain fields
+	b, _ := row.MarshalMsg(r.appendTimers([]byte{EntityLayout}, clock, rules)) // cannot fail: plain fields
 	return b
 }
 
-// appendTimers writes the due time of every held event, and for a marker the
-// moment at which it may go.
-func (r *Entity) appendTimers(b []byte, markerMs int64) []byte {
+// appendTimers writes the due time of every held event and of the row itself.
+// What is held may give the row life when a clock leaps, in a tick that sets no
+// timer in time: so its retention is written before it lives (I7).
+func (r *Entity) appendTimers(b []byte, clock string, rules Rules) []byte {
 	var ts []Timer
 	for _, h := range r.Held {
 		ts = append(ts, Timer{h.Clock, h.DueMs})
 	}
+	if r.expires(rules) && (r.Live || len(r.Held) > 0) {
+		ts = append(ts, Timer{clock, r.SeenMs + rules.IdleMs + 1})
+	}
 	if !r.Live && r.DeletedMs > 0 {
-		ts = append(ts, Timer{fmt.Sprintf("%s/%d", r.Raw.Topic, r.Raw.Partition), r.DeletedMs + markerMs + 1})
+		ts = append(ts, Timer{clock, r.DeletedMs + rules.MarkerMs + 1})
 	}
 	b = binary.AppendUvarint(b, uint64(len(ts)))
 	for _, t := range ts {
@@ -131,6 +137,7 @@ func DecodeEntity(b []byte) (Entity, error) {
 		Applied: row.Applied.order(), EventType: row.EventType,
 		Raw:     event.Position{Topic: row.RawTopic, Partition: row.RawPart, Offset: row.RawOffset, AppendMs: row.RawAppend},
 		Changes: row.Changes, SequenceUs: row.SequenceUs, DeletedMs: row.DeletedMs, HighestMs: row.HighestMs,
+		SeenMs: row.SeenMs,
 	}
 	if row.Live {
 		r.Image = row.Image

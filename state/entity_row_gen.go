@@ -9,64 +9,82 @@ import (
 // MarshalMsg implements msgp.Marshaler
 func (z *entityRow) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
-	// map header, size 16
-	// string "l"
-	o = append(o, 0xde, 0x0, 0x10, 0xa1, 0x6c)
-	o = msgp.AppendBool(o, z.Live)
-	// string "p"
-	o = append(o, 0xa1, 0x70)
-	o = msgp.AppendBool(o, z.Partial)
-	// string "i"
-	o = append(o, 0xa1, 0x69)
-	o = msgp.AppendBytes(o, z.Image)
-	// string "v"
-	o = append(o, 0xa1, 0x76)
-	o = msgp.AppendInt64(o, z.Version)
-	// string "vk"
-	o = append(o, 0xa2, 0x76, 0x6b)
-	o = msgp.AppendBool(o, z.Versioned)
-	// string "a"
-	o = append(o, 0xa1, 0x61)
-	o, err = z.Applied.MarshalMsg(o)
-	if err != nil {
-		err = msgp.WrapError(err, "Applied")
-		return
+	// check for omitted fields
+	zb0001Len := uint32(17)
+	var zb0001Mask uint32 /* 17 bits */
+	_ = zb0001Mask
+	if z.SeenMs == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x10000
 	}
-	// string "et"
-	o = append(o, 0xa2, 0x65, 0x74)
-	o = msgp.AppendString(o, z.EventType)
-	// string "rt"
-	o = append(o, 0xa2, 0x72, 0x74)
-	o = msgp.AppendString(o, z.RawTopic)
-	// string "rp"
-	o = append(o, 0xa2, 0x72, 0x70)
-	o = msgp.AppendInt32(o, z.RawPart)
-	// string "ro"
-	o = append(o, 0xa2, 0x72, 0x6f)
-	o = msgp.AppendInt64(o, z.RawOffset)
-	// string "ra"
-	o = append(o, 0xa2, 0x72, 0x61)
-	o = msgp.AppendInt64(o, z.RawAppend)
-	// string "n"
-	o = append(o, 0xa1, 0x6e)
-	o = msgp.AppendInt64(o, z.Changes)
-	// string "s"
-	o = append(o, 0xa1, 0x73)
-	o = msgp.AppendInt64(o, z.SequenceUs)
-	// string "d"
-	o = append(o, 0xa1, 0x64)
-	o = msgp.AppendInt64(o, z.DeletedMs)
-	// string "h"
-	o = append(o, 0xa1, 0x68)
-	o = msgp.AppendInt64(o, z.HighestMs)
-	// string "b"
-	o = append(o, 0xa1, 0x62)
-	o = msgp.AppendArrayHeader(o, uint32(len(z.Held)))
-	for za0001 := range z.Held {
-		o, err = z.Held[za0001].MarshalMsg(o)
+	// variable map header, size zb0001Len
+	o = msgp.AppendMapHeader(o, zb0001Len)
+
+	// skip if no fields are to be emitted
+	if zb0001Len != 0 {
+		// string "l"
+		o = append(o, 0xa1, 0x6c)
+		o = msgp.AppendBool(o, z.Live)
+		// string "p"
+		o = append(o, 0xa1, 0x70)
+		o = msgp.AppendBool(o, z.Partial)
+		// string "i"
+		o = append(o, 0xa1, 0x69)
+		o = msgp.AppendBytes(o, z.Image)
+		// string "v"
+		o = append(o, 0xa1, 0x76)
+		o = msgp.AppendInt64(o, z.Version)
+		// string "vk"
+		o = append(o, 0xa2, 0x76, 0x6b)
+		o = msgp.AppendBool(o, z.Versioned)
+		// string "a"
+		o = append(o, 0xa1, 0x61)
+		o, err = z.Applied.MarshalMsg(o)
 		if err != nil {
-			err = msgp.WrapError(err, "Held", za0001)
+			err = msgp.WrapError(err, "Applied")
 			return
+		}
+		// string "et"
+		o = append(o, 0xa2, 0x65, 0x74)
+		o = msgp.AppendString(o, z.EventType)
+		// string "rt"
+		o = append(o, 0xa2, 0x72, 0x74)
+		o = msgp.AppendString(o, z.RawTopic)
+		// string "rp"
+		o = append(o, 0xa2, 0x72, 0x70)
+		o = msgp.AppendInt32(o, z.RawPart)
+		// string "ro"
+		o = append(o, 0xa2, 0x72, 0x6f)
+		o = msgp.AppendInt64(o, z.RawOffset)
+		// string "ra"
+		o = append(o, 0xa2, 0x72, 0x61)
+		o = msgp.AppendInt64(o, z.RawAppend)
+		// string "n"
+		o = append(o, 0xa1, 0x6e)
+		o = msgp.AppendInt64(o, z.Changes)
+		// string "s"
+		o = append(o, 0xa1, 0x73)
+		o = msgp.AppendInt64(o, z.SequenceUs)
+		// string "d"
+		o = append(o, 0xa1, 0x64)
+		o = msgp.AppendInt64(o, z.DeletedMs)
+		// string "h"
+		o = append(o, 0xa1, 0x68)
+		o = msgp.AppendInt64(o, z.HighestMs)
+		// string "b"
+		o = append(o, 0xa1, 0x62)
+		o = msgp.AppendArrayHeader(o, uint32(len(z.Held)))
+		for za0001 := range z.Held {
+			o, err = z.Held[za0001].MarshalMsg(o)
+			if err != nil {
+				err = msgp.WrapError(err, "Held", za0001)
+				return
+			}
+		}
+		if (zb0001Mask & 0x10000) == 0 { // if not omitted
+			// string "sm"
+			o = append(o, 0xa2, 0x73, 0x6d)
+			o = msgp.AppendInt64(o, z.SeenMs)
 		}
 	}
 	return
@@ -203,6 +221,12 @@ func (z *entityRow) UnmarshalMsg(bts []byte) (o []byte, err error) {
 					return
 				}
 			}
+		case "sm":
+			z.SeenMs, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "SeenMs")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -221,6 +245,7 @@ func (z *entityRow) Msgsize() (s int) {
 	for za0001 := range z.Held {
 		s += z.Held[za0001].Msgsize()
 	}
+	s += 3 + msgp.Int64Size
 	return
 }
 

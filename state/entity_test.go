@@ -304,6 +304,76 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// TestExpire tells what becomes of an entity that nothing is heard of: the change
+// of its end, and what its marker says of an event that comes later.
+func TestExpire(t *testing.T) {
+	key := event.Key{Vendor: "genesys", Tenant: "acme", Type: event.TypeConversation, ID: "c1"}
+	rules := Rules{MarkerMs: 1000, IdleMs: 5000}
+	told := func(ms, appendMs int64, image string) *event.Event {
+		return &event.Event{
+			ID: fmt.Sprintf("e-%d", ms), Key: key, Op: event.Update, TsMs: ms, Image: []byte(image),
+			Origin: event.Origin{Raw: event.Position{Topic: "raw.genesys", AppendMs: appendMs}},
+		}
+	}
+	live := func(ms int64) Entity {
+		row, _ := Entity{SeenMs: 100}.Apply(told(ms, 100, `{"name":"x"}`), rules)
+		row, _ = row.Apply(told(ms+1, 100, `{"name":"y"}`), rules)
+		return row
+	}
+
+	idle := live(50)
+	for nowMs, want := range map[int64]bool{5100: false, 5101: true, 1 << 40: true} {
+		if got := idle.Idle(nowMs, rules); got != want {
+			t.Errorf("at %d: idle: got %t, want %t", nowMs, got, want)
+		}
+	}
+	never := map[string]struct {
+		change func(*Entity)
+		rules  Rules
+	}{
+		"a configuration resource":    {func(*Entity) {}, Rules{MarkerMs: 1000}},
+		"a row of an earlier version": {func(r *Entity) { r.SeenMs = 0 }, rules},
+		"a marker":                    {func(r *Entity) { r.Live = false }, rules},
+		"one that holds events":       {func(r *Entity) { r.Held = []Held{{}} }, rules},
+	}
+	for name, tt := range never {
+		row := live(50)
+		if tt.change(&row); row.Idle(1<<40, tt.rules) {
+			t.Errorf("%s is idle", name)
+		}
+	}
+
+	y := "y"
+	for _, ts := range []int64{50, 7000} { // one of a vendor whose clock is ahead
+		row := live(ts)
+		marker, got := row.Expire(key, "id", rules)
+		want := &event.Change{
+			Key: key, Op: event.Delete, Before: &event.Image{Name: &y, Data: []byte(`{"name":"y"}`)},
+			TsMs: max(5100, ts+1), Snapshot: "false", SequenceUs: max(5100, ts+1) * 1000, SequenceN: 3,
+			EventID: "id", EventType: "conversation.expired", Cause: event.CauseIdle,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("change (-want +got):\n%s", diff)
+		}
+		if marker.Side() != nil || marker.Applied != row.Applied || marker.DeletedMs != 5100 || marker.Changes != 3 {
+			t.Errorf("got row %+v, want a marker of %+v", marker, row.Applied)
+		}
+		for _, later := range []struct {
+			e    *event.Event
+			want string
+		}{
+			{told(ts, 5200, `{}`), "late"},
+			{told(ts+1, 5200, `{}`), "duplicate"},
+			{told(ts+2, 5200, `{}`), "c - > {}"}, // before the expiry, but nothing newer was heard
+			{told(ts, 6101, `{}`), "c - > {}"},   // the marker is forgotten
+		} {
+			if _, got := marker.Apply(later.e, rules); brief(got) != later.want {
+				t.Errorf("after the expiry of %s, event %s: got %s, want %s", row.Applied.EventID, later.e.ID, brief(got), later.want)
+			}
+		}
+	}
+}
+
 func brief(o Outcome) string {
 	side := func(image *event.Image) string {
 		switch {

@@ -121,60 +121,87 @@ func (s *Store) Expire(nowMs int64, limit int) (int, error) {
 	return n, nil
 }
 
-// loadTimers rebuilds the queue from the index.
-func (s *Store) loadTimers() error {
-	s.timers = timerQueue{}
-	if s.opts.Timers == nil {
-		return nil
-	}
-	it := s.db.NewIterator(util.BytesPrefix([]byte{dueSpace}), nil)
-	defer it.Release()
-	for it.Next() {
-		e := it.Key()[1:]
-		n := int(e[0])
-		s.timers.push(Timer{
-			Clock: string(e[1 : 1+n]),
-			AtMs:  int64(binary.BigEndian.Uint64(e[1+n:])),
-		}, string(e[9+n:]))
-	}
-	if err := it.Error(); err != nil {
-		return fmt.Errorf("load timers: %w", err)
-	}
-	return nil
-}
+// ahead is how far beyond the present of a clock its timers are kept in memory.
+// The rest wait in the index on disk: interactions set timers a week ahead with
+// every event, and take most of them back.
+const ahead = 60 * 1000
 
 // Due takes the keys whose timers on the given clock are at or before nowMs,
 // earliest first, each key once. A key may come although its row no longer asks
 // for it; its stage then finds nothing to do.
-func (s *Store) Due(clock string, nowMs int64) []string {
+func (s *Store) Due(clock string, nowMs int64) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.timers.pop(clock, nowMs)
+	switch {
+	case s.db == nil:
+		return nil, errClosed
+	case s.opts.Timers == nil || s.recovering:
+		return nil, nil
+	}
+	if err := s.lookAhead(clock, nowMs); err != nil {
+		return nil, err
+	}
+	return s.timers.pop(clock, nowMs), nil
 }
 
-// timerQueue holds what is due, per clock.
+// lookAhead brings the timers of a clock into memory once it has come close to
+// them: those of committed rows from the index, those of rows that wait for a
+// commit from the rows.
+func (s *Store) lookAhead(clock string, nowMs int64) error {
+	c := s.timers.of(clock)
+	if nowMs <= c.untilMs {
+		return nil
+	}
+	from, until := c.untilMs+1, nowMs+ahead
+	c.untilMs = until
+	prefix := timerEntry(Timer{Clock: clock}, "")
+	prefix = prefix[:len(prefix)-8]
+	it := s.db.NewIterator(&util.Range{
+		Start: binary.BigEndian.AppendUint64(slices.Clone(prefix), uint64(from)),
+		Limit: binary.BigEndian.AppendUint64(slices.Clone(prefix), uint64(until+1)),
+	}, nil)
+	defer it.Release()
+	for it.Next() {
+		e := it.Key()[len(prefix):]
+		c.push(int64(binary.BigEndian.Uint64(e)), string(e[8:]))
+	}
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("read timers: %w", err)
+	}
+	for key, row := range s.overlay {
+		for _, t := range s.opts.Timers(row) {
+			if t.Clock == clock && from <= t.AtMs && t.AtMs <= until {
+				c.push(t.AtMs, key)
+			}
+		}
+	}
+	return nil
+}
+
+// ask queues the timers of a row that are near; lookAhead finds the others once
+// they are.
+func (s *Store) ask(key string, row []byte) {
+	for _, t := range s.opts.Timers(row) {
+		if c := s.timers.of(t.Clock); t.AtMs <= c.untilMs {
+			c.push(t.AtMs, key)
+		}
+	}
+}
+
+// timerQueue holds what is due soon, per clock.
 type timerQueue map[string]*clockQueue
 
-func (q *timerQueue) push(t Timer, key string) {
-	if *q == nil {
-		*q = timerQueue{}
-	}
-	c := (*q)[t.Clock]
+func (q timerQueue) of(clock string) *clockQueue {
+	c := q[clock]
 	if c == nil {
-		c = &clockQueue{queued: map[dueKey]bool{}}
-		(*q)[t.Clock] = c
+		c = &clockQueue{queued: map[dueKey]bool{}, untilMs: -1}
+		q[clock] = c
 	}
-	if k := (dueKey{t.AtMs, key}); !c.queued[k] {
-		c.queued[k] = true
-		heap.Push(&c.heap, k)
-	}
+	return c
 }
 
 func (q timerQueue) pop(clock string, nowMs int64) []string {
-	c := q[clock]
-	if c == nil {
-		return nil
-	}
+	c := q.of(clock)
 	var keys []string
 	taken := map[string]bool{}
 	for len(c.heap) > 0 && c.heap[0].atMs <= nowMs {
@@ -192,8 +219,16 @@ func (q timerQueue) pop(clock string, nowMs int64) []string {
 // clockQueue holds what waits for one clock, each moment of a row once although
 // every write of the row names it again.
 type clockQueue struct {
-	heap   timerHeap
-	queued map[dueKey]bool
+	heap    timerHeap
+	queued  map[dueKey]bool
+	untilMs int64 // timers up to here are in the heap, or were taken
+}
+
+func (c *clockQueue) push(atMs int64, key string) {
+	if k := (dueKey{atMs, key}); !c.queued[k] {
+		c.queued[k] = true
+		heap.Push(&c.heap, k)
+	}
 }
 
 type dueKey struct {

@@ -168,7 +168,7 @@ func TestReleaseSplitClock(t *testing.T) {
 			}
 			steps.move(clock, now[clock])
 			for ms := before + 1; ms <= now[clock]; ms++ {
-				if slices.Contains(EntityTimers(ticks.row.Encode(0)), Timer{clock, ms}) {
+				if slices.Contains(EntityTimers(ticks.row.Encode("", Rules{})), Timer{clock, ms}) {
 					ticks.move(clock, ms)
 				}
 			}

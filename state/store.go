@@ -86,7 +86,7 @@ func OpenStore(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	s := &Store{opts: opts, db: db, overlay: map[string][]byte{}, recovering: true}
+	s := &Store{opts: opts, db: db, overlay: map[string][]byte{}, timers: timerQueue{}, recovering: true}
 	if err := s.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", dir, err), db.Close())
 	}
@@ -186,9 +186,7 @@ func (s *Store) write(key string, value []byte) error {
 		return errClosed
 	}
 	if s.opts.Timers != nil && value != nil && !s.recovering {
-		for _, t := range s.opts.Timers(value) {
-			s.timers.push(t, key)
-		}
+		s.ask(key, value)
 	}
 	if old, ok := s.overlay[key]; ok {
 		s.bytes -= len(key) + len(old)
@@ -315,7 +313,8 @@ func (s *Store) MarkRecovered() error {
 	if err != nil {
 		return fmt.Errorf("finish recovery: %w", err)
 	}
-	return s.loadTimers()
+	s.timers = timerQueue{}
+	return nil
 }
 
 // Iterator walks the committed rows in key order.

@@ -15,7 +15,7 @@ func rowTimers(row []byte) []Timer {
 	n, rest := int(row[0]%4), row[1:]
 	var ts []Timer
 	for ; n > 0 && len(rest) >= 2; n, rest = n-1, rest[2:] {
-		ts = append(ts, Timer{Clock: storeClocks[int(rest[0])%len(storeClocks)], AtMs: int64(rest[1] % 10)})
+		ts = append(ts, Timer{Clock: storeClocks[int(rest[0])%len(storeClocks)], AtMs: int64(rest[1]%10) * storeStep})
 	}
 	return ts
 }
@@ -26,6 +26,9 @@ func rowExpiry(row []byte) int64 {
 	}
 	return int64(row[len(row)-1]%8)*hourMs + int64(row[0])
 }
+
+// storeStep lies between two moments of test rows: some are near, some are not.
+const storeStep = ahead / 3
 
 var storeClocks = []string{"", "raw.genesys/0", "raw.genesys/1", strings.Repeat("t", 249) + "/12345"}
 
@@ -38,14 +41,20 @@ type model struct {
 	offset       int64
 	recovering   bool
 	queue        map[Timer]map[string]bool
+	until        map[string]int64 // by clock: how far its timers are in the queue
 }
 
 func (m *model) reopen() {
-	m.overlay, m.offset, m.recovering, m.queue = map[string]*string{}, m.diskOffset, true, map[Timer]map[string]bool{}
+	m.overlay, m.offset, m.recovering = map[string]*string{}, m.diskOffset, true
+	m.queue, m.until = map[Timer]map[string]bool{}, map[string]int64{}
 }
 
-func (m *model) push(row, key string) {
+// push queues the timers of a row that wants accepts.
+func (m *model) push(row, key string, wants func(Timer) bool) {
 	for _, t := range rowTimers([]byte(row)) {
+		if !wants(t) {
+			continue
+		}
 		if m.queue[t] == nil {
 			m.queue[t] = map[string]bool{}
 		}
@@ -53,9 +62,14 @@ func (m *model) push(row, key string) {
 	}
 }
 
+func (m *model) near(t Timer) bool {
+	until, looked := m.until[t.Clock]
+	return looked && t.AtMs <= until
+}
+
 func (m *model) write(key string, row *string) {
 	if !m.recovering && row != nil {
-		m.push(*row, key)
+		m.push(*row, key, m.near)
 	}
 	m.overlay[key] = row
 	if !m.recovering && m.writeThrough {
@@ -75,9 +89,24 @@ func (m *model) flush() {
 }
 
 func (m *model) due(clock string, now int64) []string {
+	if m.recovering {
+		return nil
+	}
+	if until, looked := m.until[clock]; !looked || now > until {
+		comes := func(t Timer) bool { return t.Clock == clock && t.AtMs <= now+ahead && (!looked || t.AtMs > until) }
+		for _, key := range storeKeys {
+			// What a committed row asked for comes, too, while another waits for its commit.
+			for _, row := range []*string{m.read(key), m.committed(key)} {
+				if row != nil {
+					m.push(*row, key, comes)
+				}
+			}
+		}
+		m.until[clock] = now + ahead
+	}
 	var keys []string
-	for at := range now + 1 {
-		t := Timer{clock, at}
+	for n := range now/storeStep + 1 {
+		t := Timer{clock, n * storeStep}
 		for _, key := range slices.Sorted(maps.Keys(m.queue[t])) {
 			if !slices.Contains(keys, key) {
 				keys = append(keys, key)

@@ -75,7 +75,9 @@ func TestReadersSeeCommittedRows(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		s.Due("", 16)
+		if _, err := s.Due("", 16); err != nil {
+			t.Error(err)
+		}
 		if n%2 != 0 {
 			s.Rollback()
 			continue

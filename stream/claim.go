@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -81,7 +82,12 @@ func (c *claim) sendDue(msg *sarama.ConsumerMessage) bool {
 	if store == nil {
 		return true
 	}
-	for _, key := range store.Due(now.clock, now.ms) {
+	due, err := store.Due(now.clock, now.ms)
+	if err != nil {
+		c.s.fail(fmt.Errorf("find what is due in %s/%d: %w", c.Topic(), c.Partition(), err))
+		return false
+	}
+	for _, key := range due {
 		if !c.send(Tick{now.clock, now.ms}.message(c.s.e.opts.Tick, c.Partition(), key)) {
 			return false
 		}
@@ -135,7 +141,7 @@ func (c *claim) send(msg *sarama.ConsumerMessage) bool {
 
 // done counts one record as handled; next is the offset to commit. Records of a
 // partition are handled in the order they were sent. Ticks are not counted
-// here: they release what waits and set no timer that could already be due.
+// here: what they release set its timers when it came.
 func (c *claim) done(next int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

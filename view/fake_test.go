@@ -43,7 +43,7 @@ func (f *fakeTable) put(k event.Key, row state.Entity) {
 	if f.rows == nil {
 		f.rows = map[string][]byte{}
 	}
-	f.rows[k.String()] = row.Encode(1000)
+	f.rows[k.String()] = row.Encode("", state.Rules{})
 }
 
 func (f *fakeTable) Ready() error { return f.notReady }

@@ -215,7 +215,7 @@ func TestNoFailureIsAn500(t *testing.T) {
 
 func TestCodec(t *testing.T) {
 	row := liveRow(`{"a":1}`, at)
-	got, err := Codec{}.Decode(row.Encode(5))
+	got, err := Codec{}.Decode(row.Encode("", state.Rules{}))
 	if d := cmp.Diff(&row, got); d != "" || err != nil {
 		t.Errorf("(-want +got)\n%s%v", d, err)
 	}

@@ -39,7 +39,7 @@ func TestWatermarkIsTheHighestAppliedTime(t *testing.T) {
 				f.put(key(i), row)
 				continue
 			}
-			wg.Go(func() { w.OnUpdate(key(i).String(), row.Encode(0)); w.OnUpdate(key(i).String(), nil) })
+			wg.Go(func() { w.OnUpdate(key(i).String(), row.Encode("", state.Rules{})); w.OnUpdate(key(i).String(), nil) })
 		}
 		f.put(event.Key{ID: "held only"}, state.Entity{HighestMs: at * 2})
 		w.OnUpdate("unreadable", []byte("?"))
@@ -53,7 +53,7 @@ func TestWatermarkIsTheHighestAppliedTime(t *testing.T) {
 			t.Fatalf("seed %d: got %d, want %d", seed, got, want)
 		}
 		older := liveRow(`{}`, want-1)
-		if w.OnUpdate("", older.Encode(0)); w.Ms() != want {
+		if w.OnUpdate("", older.Encode("", state.Rules{})); w.Ms() != want {
 			t.Fatalf("seed %d: went back to %d", seed, w.Ms())
 		}
 	}

@@ -64,6 +64,13 @@ var defects = []defect{
 		pkg:   "./stream", test: "TestTimersFollowTheLog",
 	},
 	{
+		name: "expiry at the time of the tick",
+		edits: []edit{
+			{"processors/entity.go", "	if step.row.Idle(nowMs, rules) {\n", "	if step.row.Idle(nowMs, rules) {\n		rules.IdleMs = nowMs - step.row.SeenMs\n"},
+		},
+		pkg: "./processors", test: "TestInteractionsExpire",
+	},
+	{
 		name:  "before from the new image",
 		edits: []edit{{"state/entity.go", "	change.After = r.Side()\n", "	change.After = r.Side()\n	if change.Before != nil {\n		change.Before = r.Side()\n	}\n"}},
 		pkg:   "./integration", test: "TestSelfTestBalances",
