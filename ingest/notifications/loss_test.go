@@ -12,9 +12,9 @@ import (
 // event is kept, or the time at which it was sent is in a gap that is told; and
 // none is kept more often than it was sent.
 //
-// Seen failing with a gap that begins at the last frame read, with what is covered
-// taken from the socket instead of the commit, without the gap of what is new, and
-// without that of a handover that the elder does not answer for.
+// Seen failing with gaps that begin at the last frame read, with the position of
+// the last life ignored, without the gap of what is new, without the look for new
+// topics in what is covered, and with a handover that the elder does not answer for.
 func TestNothingIsLostUntold(t *testing.T) {
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
