@@ -22,6 +22,12 @@ const (
 	Undecodable   Reason = "undecodable" // an internal record that cannot be read
 )
 
+// Reasons lists them.
+var Reasons = []Reason{
+	MalformedJSON, UnknownFormat, NotSplit, MissingField, InvalidField, UnknownTenant,
+	NullValue, RekeyLoop, TooLarge, MapperPanic, Unmergeable, Undecodable,
+}
+
 // Rejected is the error of a mapper that cannot read a record: the record
 // becomes a dead letter, whole (I6).
 type Rejected struct {

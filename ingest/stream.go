@@ -14,7 +14,6 @@ import (
 	"trunkline/event"
 	"trunkline/ingest/outbound"
 	"trunkline/ingest/sse"
-	"trunkline/topology"
 	"trunkline/vendors"
 )
 
@@ -113,7 +112,7 @@ func (r *streamRun) append(ctx context.Context, by event.Transport, events []pol
 			Vendor: r.Vendor, Tenant: r.Tenant, Transport: by, IngestID: fmt.Sprintf("%s/%d", batch, i),
 			ReceivedMs: now.UnixMilli(), ContentType: "application/json", SigStatus: sigNone, SourceID: e.ID, Body: e.Data,
 		}
-		records[i], _ = recordOf(&raw, r.Mapper)
+		records[i], _ = RecordOf(&raw, r.Mapper)
 	}
 	if len(events) > 0 && position != r.at.ID {
 		at.TsMs = now.UnixMilli()
@@ -222,17 +221,4 @@ func (r *streamRun) page(ctx context.Context, query url.Values) (page, error) {
 		return page{}, errors.New("poll: the answer is no page of events")
 	}
 	return p, nil
-}
-
-// recordOf makes the raw record of one event: its bytes unchanged, keyed as its
-// mapper will key it. Not readable: no JSON that a mapper could read, so that the
-// record ends as a dead letter.
-func recordOf(raw *event.Raw, m vendors.Mapper) (r Record, readable bool) {
-	key, id, readable := identify(m, raw)
-	return Record{
-		Topic:   string(topology.RawTopic(raw.Vendor)),
-		Key:     event.RecordKey(key, id),
-		Value:   raw.Body,
-		Headers: raw.Headers(),
-	}, readable
 }

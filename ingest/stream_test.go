@@ -199,12 +199,12 @@ func streamEverything(t *testing.T, seed uint64) {
 // A record of a stream says where it came from, and is keyed as a push is.
 func TestRecordOfStream(t *testing.T) {
 	raw := event.Raw{Vendor: "genesys", Tenant: "acme", Transport: event.SSE, IngestID: "i/0", SourceID: "7", SigStatus: sigNone, Body: []byte(vendorEvent(7))}
-	r, readable := recordOf(&raw, genesys.Mapper())
+	r, readable := RecordOf(&raw, genesys.Mapper())
 	if !readable || r.Key != "genesys/acme/conversation/c-0#7" || raw.Transport != event.SSE || raw.Format != event.GenesysSeed {
 		t.Errorf("got %q, readable %t, from %s as %s", r.Key, readable, raw.Transport, raw.Format)
 	}
 	raw.Body = []byte("{")
-	if r, readable = recordOf(&raw, genesys.Mapper()); readable || raw.Transport != event.SSE || raw.Format != event.FormatUnknown {
+	if r, readable = RecordOf(&raw, genesys.Mapper()); readable || raw.Transport != event.SSE || raw.Format != event.FormatUnknown {
 		t.Errorf("unreadable: got %q, readable %t, from %s as %s", r.Key, readable, raw.Transport, raw.Format)
 	}
 }

@@ -75,9 +75,12 @@ const Ticks goka.Stream = "__tick"
 // RawTopic is the topic of a vendor's bytes.
 func RawTopic(vendor string) goka.Stream { return goka.Stream("raw." + vendor) }
 
+// CanonicalPrefix begins the names of all event bus topics.
+const CanonicalPrefix = "ccaaus.events."
+
 // CanonicalTopic is the event bus topic of a vendor's tenant.
 func CanonicalTopic(vendor, tenant string) string {
-	return "ccaaus.events." + vendor + "." + tenant
+	return CanonicalPrefix + vendor + "." + tenant
 }
 
 // ChangeTopic is the change topic of an entity.
