@@ -127,7 +127,7 @@ func Replay(ctx context.Context, c Config, o ReplayOptions) (report ReplayReport
 		return r.report, nil
 	}
 	if err := r.execute(ctx, kafka); err != nil {
-		return r.report, fmt.Errorf("%d of %d letters are redriven, the same command goes on: %w", r.report.Redriven, r.report.Letters, err)
+		return r.report, fmt.Errorf("%d of %d letters are redriven; unless another replay took over, the same command goes on: %w", r.report.Redriven, r.report.Letters, err)
 	}
 	return r.report, nil
 }

@@ -98,14 +98,14 @@ func letters(t *testing.T, d *harness.Deployment, args ...string) []app.Letter {
 }
 
 // I2, I3, I6: 10,000 letters of a tenant that the stages did not know are sent back
-// once it is set up. The replay is killed at random moments and given again: each
-// letter is redriven once, unaltered, and ends as a change, or late where newer state
-// was applied meanwhile. The ledger balances.
+// once it is set up. The replay is killed at random moments, or another is begun beside
+// it, and given again: each letter is redriven once, unaltered, and ends as a change,
+// or late where newer state was applied meanwhile. The ledger balances.
 //
 // Seen failing with the notes of what was redriven in transactions of their own, after
 // and before the records, and with the producer opened after they were read.
 func TestKilledReplayRedrivesEachLetterOnce(t *testing.T) {
-	const n, kills = 10_000, 6
+	const n, rounds = 10_000, 6
 	d := harness.StartDeployment(t)
 	worker := d.Run("p1", app.RoleProcess)
 	now := time.Now().UnixMilli()
@@ -152,22 +152,39 @@ func TestKilledReplayRedrivesEachLetterOnce(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	before := rawEnd(t, c)
-	for kill := range kills {
-		p := harness.Start(t, "dlq", "replay", "--json", "--execute", "--rate", "4000", "--config", d.File)
-		target := before + int64(n*kill/kills) + random.Int64N(n/kills/2)
-		harness.Until(t, "the replay is under way", func() bool {
-			return rawEnd(t, c) > target
-		})
+	var rival *harness.Process // is left alive when the next begins
+	for round := range rounds {
+		leave, rate := round%3 == 2, "4000"
+		if leave {
+			rate = "300" // it must not be done before the next begins
+		}
+		begun := rawEnd(t, c)
+		p := harness.Start(t, "dlq", "replay", "--json", "--execute", "--rate", rate, "--config", d.File)
+		if rival != nil {
+			if code := rival.Wait(); code == 0 {
+				t.Errorf("round %d: the replay that another took over from ends with 0", round)
+			}
+			rival = nil
+			begun = rawEnd(t, c)
+		}
+		target := begun + random.Int64N(n/rounds/2)
+		harness.Until(t, "the replay is under way", func() bool { return rawEnd(t, c) > target })
 		pause(t, time.Duration(random.IntN(40))*time.Millisecond)
 		if !p.Running() {
-			t.Fatalf("replay %d ended before it was killed: %s", kill, p.Stderr())
+			t.Fatalf("round %d: the replay ended by itself: %s", round, p.Stderr())
 		}
-		p.Kill()
+		if leave {
+			rival = p
+		} else {
+			p.Kill()
+		}
 	}
 	r := replayed(t, d, 0, "--execute", "--rate", "0")
 	if r.Redriven == 0 || r.Redriven+r.Earlier != n || r.Letters != r.Redriven {
 		t.Errorf("the last replay: got %+v, want the rest of %d", r, n)
+	}
+	if code := rival.Wait(); code == 0 {
+		t.Error("the replay that the last took over from ends with 0")
 	}
 	if r = replayed(t, d, 0, "--execute"); r.Redriven != 0 || r.Earlier != n {
 		t.Errorf("one more replay: got %+v, want nothing to do", r)
