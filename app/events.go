@@ -102,7 +102,8 @@ type QuarantinedEvent struct {
 
 // ShowEvent finds every raw record of an event and what became of it. It reads the
 // raw topics and the quarantine first, and then, from the first record that it found,
-// all that tells of fates: what is decided meanwhile is not missed.
+// all that tells of fates: what is decided meanwhile is not missed. Where retention
+// has taken every raw record, the outputs that are kept longer tell which they were.
 func ShowEvent(ctx context.Context, c Config, q EventQuery) (EventReport, error) {
 	c = c.withDefaults()
 	s := &eventScan{
@@ -119,6 +120,11 @@ func ShowEvent(ctx context.Context, c Config, q EventQuery) (EventReport, error)
 		return EventReport{}, err
 	}
 	s.total -= behind.size
+	if len(s.records) == 0 {
+		if err := s.scan(ctx, outputs, q.Since, s.named); err != nil {
+			return EventReport{}, err
+		}
+	}
 	since := q.Since
 	for _, r := range s.records {
 		if at := r.Appended.Add(-clockSlack); since.Equal(q.Since) || at.Before(since) {
@@ -263,14 +269,7 @@ func (s *eventScan) output(r stream.Record) {
 	}
 	record := s.records[raw.String()]
 	if record == nil {
-		if !s.names(r) {
-			return
-		}
-		record = &EventRecord{
-			Raw: raw.String(), Appended: time.UnixMilli(raw.AppendMs).UTC(), Vendor: strings.TrimPrefix(raw.Topic, "raw."),
-			IngestID: string(r.Headers[event.HeaderIngestID]),
-		}
-		s.records[record.Raw] = record
+		return
 	}
 	at := position(r).String()
 	if strings.HasPrefix(r.Topic, topology.CanonicalPrefix) {
@@ -282,18 +281,21 @@ func (s *eventScan) output(r stream.Record) {
 	record.Outcomes = append(record.Outcomes, o)
 }
 
-// names reports whether an output is one of the event by itself: retention may have
-// taken its raw record.
-func (s *eventScan) names(r stream.Record) bool {
-	if s.query.ID == string(r.Headers[event.HeaderIngestID]) {
-		return true
+// named takes an output that is one of the event by itself: retention has taken its
+// raw record.
+func (s *eventScan) named(r stream.Record) {
+	raw, ok := event.PositionOf(r.Headers)
+	ingestID := string(r.Headers[event.HeaderIngestID])
+	_, keyed, _ := strings.Cut(string(r.Key), "#")
+	if strings.HasPrefix(r.Topic, topology.CanonicalPrefix) {
+		keyed = string(r.Key)
 	}
-	switch r.Topic {
-	case string(topology.LateEventsTopic), string(topology.DeadLettersTopic), string(topology.FatesTopic):
-		_, id, _ := strings.Cut(string(r.Key), "#")
-		return id == s.query.ID
+	if !ok || s.query.ID != ingestID && s.query.ID != keyed {
+		return
 	}
-	return strings.HasPrefix(r.Topic, topology.CanonicalPrefix) && string(r.Key) == s.query.ID
+	s.records[raw.String()] = &EventRecord{
+		Raw: raw.String(), Appended: time.UnixMilli(raw.AppendMs).UTC(), Vendor: strings.TrimPrefix(raw.Topic, "raw."), IngestID: ingestID,
+	}
 }
 
 // outcome says what a record tells; what cannot be decoded is told by its topic.
