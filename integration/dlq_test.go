@@ -105,7 +105,7 @@ func letters(t *testing.T, d *harness.Deployment, args ...string) []app.Letter {
 // Seen failing with the notes of what was redriven in transactions of their own, after
 // and before the records, and with the producer opened after they were read.
 func TestKilledReplayRedrivesEachLetterOnce(t *testing.T) {
-	const n, rounds = 10_000, 6
+	const n, rounds = 10_000, 9
 	d := harness.StartDeployment(t)
 	worker := d.Run("p1", app.RoleProcess)
 	now := time.Now().UnixMilli()
@@ -154,9 +154,9 @@ func TestKilledReplayRedrivesEachLetterOnce(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	var rival *harness.Process // is left alive when the next begins
 	for round := range rounds {
-		leave, rate := round%3 == 2, "4000"
+		leave, rate := round%3 == 2, "0" // always in a transaction or between two
 		if leave {
-			rate = "300" // it must not be done before the next begins
+			rate = "300" // not done before the next begins
 		}
 		begun := rawEnd(t, c)
 		p := harness.Start(t, "dlq", "replay", "--json", "--execute", "--rate", rate, "--config", d.File)
