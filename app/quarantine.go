@@ -192,7 +192,7 @@ func (q *quarantine) try(ctx context.Context, r stream.Record) (gaveUp bool, err
 	case ingest.Released:
 		return false, q.done(ctx, id)
 	case ingest.Expired:
-		if err := q.appender.Append(ctx, []stream.Outgoing{letterOf(d)}); err != nil {
+		if err := q.appender.Append(ctx, []stream.Outgoing{unverified(d)}); err != nil {
 			return false, fmt.Errorf("give up delivery %s: %w", id, err)
 		}
 		return true, q.done(ctx, id)
@@ -203,9 +203,9 @@ func (q *quarantine) try(ctx context.Context, r stream.Record) (gaveUp bool, err
 	}
 }
 
-// letterOf is the dead letter of a delivery that never verified (I6). It never was
+// unverified is the dead letter of a delivery that never verified (I6). It never was
 // in a raw topic, so it stands outside the ledger.
-func letterOf(d ingest.Deferred) stream.Outgoing {
+func unverified(d ingest.Deferred) stream.Outgoing {
 	letter := codecs.DeadLetter{
 		Reason: event.Unverified, Stage: codecs.QuarantineStage, Detail: d.Reason,
 		Key: d.ID, IngestID: d.ID, Attempt: 1, FirstSeenMs: d.Received.UnixMilli(),

@@ -22,6 +22,12 @@ var mappers = map[string]vendors.Mapper{
 	topology.CXone:   cxone.Mapper(),
 }
 
+// reading are the same for commands that read what may have failed.
+var reading = map[string]vendors.Mapper{
+	topology.Genesys: vendors.Guarded(mappers[topology.Genesys]),
+	topology.CXone:   vendors.Guarded(mappers[topology.CXone]),
+}
+
 // stages runs the topology's groups.
 var stages = component{"stages", func(a *App) (func(context.Context) error, error) {
 	cfg, err := StageConfig(a.cfg, a.schemas)

@@ -121,7 +121,7 @@ func (d *decoder) line(r stream.Record) TailLine {
 	switch {
 	case d.changes[r.Topic] != nil:
 		d.change(&line, r)
-	case strings.HasPrefix(r.Topic, "ccaaus.events."), r.Topic == string(topology.LateEventsTopic):
+	case strings.HasPrefix(r.Topic, topology.CanonicalPrefix), r.Topic == string(topology.LateEventsTopic):
 		if c, err := d.canonical.Decode(r.Value); err == nil {
 			line.Value = marshal(map[string]any{
 				"event_id": c.EventID, "vendor": c.Vendor, "tenant_id": c.TenantID, "timestamp": c.Timestamp,

@@ -17,6 +17,7 @@ const (
 	HeaderDLQKey       = "dlq.key" // key of the raw record
 	HeaderDLQAttempt   = "dlq.attempt"
 	HeaderDLQFirstSeen = "dlq.first_seen" // epoch ms
+	HeaderDLQRoot      = "dlq.root"       // raw position of the first attempt; absent on the first
 )
 
 // QuarantineStage is the stage of deliveries that never verified: they never were
@@ -34,7 +35,38 @@ type DeadLetter struct {
 	IngestID    string
 	Attempt     int // 1 for the first pass, one more for each replay
 	FirstSeenMs int64
+	Root        string // raw position of the first attempt; empty for that itself
 	Run         string
+}
+
+// Lineage is what a redrive of d carries, so that the next letter continues it.
+func (d *DeadLetter) Lineage() event.Lineage {
+	l := event.Lineage{Root: d.Root, Attempts: d.Attempt, FirstSeenMs: d.FirstSeenMs}
+	if l.Root == "" {
+		l.Root = d.Raw.String()
+	}
+	return l
+}
+
+// LineageHeaders returns the headers by which a redriven raw record tells its
+// lineage to the letter that it may become again; none for the zero lineage.
+func LineageHeaders(l event.Lineage) []event.Header {
+	if l == (event.Lineage{}) {
+		return nil
+	}
+	return []event.Header{
+		{Key: HeaderDLQRoot, Value: []byte(l.Root)},
+		{Key: HeaderDLQAttempt, Value: strconv.AppendInt(nil, int64(l.Attempts), 10)},
+		{Key: HeaderDLQFirstSeen, Value: strconv.AppendInt(nil, l.FirstSeenMs, 10)},
+	}
+}
+
+// LineageOf reads what [LineageHeaders] wrote; what is absent or unreadable is
+// zero.
+func LineageOf(headers map[string][]byte) event.Lineage {
+	attempts, _ := headerInt(headers, HeaderDLQAttempt)
+	firstSeen, _ := headerInt(headers, HeaderDLQFirstSeen)
+	return event.Lineage{Root: string(headers[HeaderDLQRoot]), Attempts: int(attempts), FirstSeenMs: firstSeen}
 }
 
 // Headers returns the record headers of d; empty texts and a zero position are
@@ -46,7 +78,8 @@ func (d *DeadLetter) Headers() []event.Header {
 	hs = appendHeader(hs, HeaderDLQDetail, d.Detail)
 	hs = appendHeader(hs, HeaderDLQKey, d.Key)
 	hs = appendHeader(hs, HeaderDLQAttempt, strconv.Itoa(d.Attempt))
-	return appendHeader(hs, HeaderDLQFirstSeen, strconv.FormatInt(d.FirstSeenMs, 10))
+	hs = appendHeader(hs, HeaderDLQFirstSeen, strconv.FormatInt(d.FirstSeenMs, 10))
+	return appendHeader(hs, HeaderDLQRoot, d.Root)
 }
 
 // ParseDeadLetter reads what [DeadLetter.Headers] wrote. A reason must be
@@ -63,6 +96,7 @@ func ParseDeadLetter(headers map[string][]byte) (DeadLetter, error) {
 		Raw:      raw,
 		Key:      string(headers[HeaderDLQKey]),
 		IngestID: string(headers[event.HeaderIngestID]),
+		Root:     string(headers[HeaderDLQRoot]),
 		Run:      string(headers[event.HeaderRun]),
 	}
 	if d.Reason == "" {

@@ -120,6 +120,9 @@ func (g generator) event() event.Event {
 			Raw: g.position(), LogSource: "raw.genesys/3", LogMs: g.Int64(),
 		},
 	}
+	if g.IntN(4) == 0 {
+		e.Origin.Lineage = event.Lineage{Root: g.text(), Attempts: g.Int(), FirstSeenMs: g.Int64()}
+	}
 	if g.IntN(2) > 0 {
 		e.Version = event.Version{N: g.Int64N(3), Known: true}
 	}

@@ -17,11 +17,12 @@ var rawPosition = event.Position{Topic: "raw.genesys", Partition: 3, Offset: 104
 func TestDeadLetterHeaders(t *testing.T) {
 	full := codecs.DeadLetter{
 		Reason: event.MissingField, Stage: "normalise", Detail: "resourceId: want a string", Raw: rawPosition,
-		Key: "genesys/acme/-/r\xff#r", IngestID: "r/0", Attempt: 2, FirstSeenMs: 1767323044200, Run: "1",
+		Key: "genesys/acme/-/r\xff#r", IngestID: "r/0", Attempt: 2, FirstSeenMs: 1767323044200,
+		Root: "raw.genesys/3/7", Run: "1",
 	}
 	want := map[string]string{
 		"dlq.reason": "missing_field", "dlq.stage": "normalise", "dlq.detail": "resourceId: want a string",
-		"dlq.key": "genesys/acme/-/r\xff#r", "dlq.attempt": "2", "dlq.first_seen": "1767323044200",
+		"dlq.key": "genesys/acme/-/r\xff#r", "dlq.attempt": "2", "dlq.first_seen": "1767323044200", "dlq.root": "raw.genesys/3/7",
 		"raw_topic": "raw.genesys", "raw_partition": "3", "raw_offset": "1041", "raw_append_ms": "1767323044123",
 		"ingest_id": "r/0", "run": "1",
 	}
@@ -52,6 +53,27 @@ func TestDeadLetterHeaders(t *testing.T) {
 		if d, err := codecs.ParseDeadLetter(headers); err == nil {
 			t.Errorf("%s is no number: parsed %+v", name, d)
 		}
+	}
+}
+
+// A redriven record carries the lineage of its letter: the first attempt is the
+// root of all that follow.
+func TestLineage(t *testing.T) {
+	first := codecs.DeadLetter{Raw: rawPosition, Attempt: 1, FirstSeenMs: 17}
+	want := event.Lineage{Root: "raw.genesys/3/1041", Attempts: 1, FirstSeenMs: 17}
+	if got := first.Lineage(); got != want {
+		t.Errorf("first letter: got %+v, want %+v", got, want)
+	}
+	again := codecs.DeadLetter{Raw: event.Position{Topic: "raw.genesys", Partition: 3, Offset: 2000}, Attempt: 2, FirstSeenMs: 17, Root: want.Root}
+	want.Attempts = 2
+	if got := again.Lineage(); got != want {
+		t.Errorf("second letter: got %+v, want %+v", got, want)
+	}
+	if got := codecs.LineageOf(headerMap(codecs.LineageHeaders(want))); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := codecs.LineageHeaders(codecs.LineageOf(nil)); len(got) > 0 {
+		t.Errorf("no lineage has headers %v", got)
 	}
 }
 

@@ -47,6 +47,9 @@ type workingEvent struct {
 	RawAppendMs  int64    `msg:"ra,omitempty"`
 	LogSource    string   `msg:"ls,omitempty"`
 	LogMs        int64    `msg:"lm,omitempty"`
+	Root         string   `msg:"lr,omitempty"`
+	Attempts     int      `msg:"la,omitempty"`
+	FirstSeenMs  int64    `msg:"lf,omitempty"`
 }
 
 // MarshalEvent appends e as the topic `events` carries it to dst: a version
@@ -77,6 +80,9 @@ func MarshalEvent(dst []byte, e *event.Event) ([]byte, error) {
 		RawAppendMs:  e.Origin.Raw.AppendMs,
 		LogSource:    e.Origin.LogSource,
 		LogMs:        e.Origin.LogMs,
+		Root:         e.Origin.Lineage.Root,
+		Attempts:     e.Origin.Lineage.Attempts,
+		FirstSeenMs:  e.Origin.Lineage.FirstSeenMs,
 	}
 	b, err := w.MarshalMsg(append(slices.Grow(dst, w.Msgsize()+1), workingVersion))
 	if err != nil {
@@ -120,6 +126,7 @@ func UnmarshalEvent(b []byte) (event.Event, error) {
 			Raw:        event.Position{Topic: w.RawTopic, Partition: w.RawPartition, Offset: w.RawOffset, AppendMs: w.RawAppendMs},
 			LogSource:  w.LogSource,
 			LogMs:      w.LogMs,
+			Lineage:    event.Lineage{Root: w.Root, Attempts: w.Attempts, FirstSeenMs: w.FirstSeenMs},
 		},
 	}
 	if len(w.Image) > 0 {

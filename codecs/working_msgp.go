@@ -10,8 +10,8 @@ import (
 func (z *workingEvent) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// check for omitted fields
-	zb0001Len := uint32(24)
-	var zb0001Mask uint32 /* 24 bits */
+	zb0001Len := uint32(27)
+	var zb0001Mask uint32 /* 27 bits */
 	_ = zb0001Mask
 	if z.ID == "" {
 		zb0001Len--
@@ -108,6 +108,18 @@ func (z *workingEvent) MarshalMsg(b []byte) (o []byte, err error) {
 	if z.LogMs == 0 {
 		zb0001Len--
 		zb0001Mask |= 0x800000
+	}
+	if z.Root == "" {
+		zb0001Len--
+		zb0001Mask |= 0x1000000
+	}
+	if z.Attempts == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x2000000
+	}
+	if z.FirstSeenMs == 0 {
+		zb0001Len--
+		zb0001Mask |= 0x4000000
 	}
 	// variable map header, size zb0001Len
 	o = msgp.AppendMapHeader(o, zb0001Len)
@@ -236,6 +248,21 @@ func (z *workingEvent) MarshalMsg(b []byte) (o []byte, err error) {
 			// string "lm"
 			o = append(o, 0xa2, 0x6c, 0x6d)
 			o = msgp.AppendInt64(o, z.LogMs)
+		}
+		if (zb0001Mask & 0x1000000) == 0 { // if not omitted
+			// string "lr"
+			o = append(o, 0xa2, 0x6c, 0x72)
+			o = msgp.AppendString(o, z.Root)
+		}
+		if (zb0001Mask & 0x2000000) == 0 { // if not omitted
+			// string "la"
+			o = append(o, 0xa2, 0x6c, 0x61)
+			o = msgp.AppendInt(o, z.Attempts)
+		}
+		if (zb0001Mask & 0x4000000) == 0 { // if not omitted
+			// string "lf"
+			o = append(o, 0xa2, 0x6c, 0x66)
+			o = msgp.AppendInt64(o, z.FirstSeenMs)
 		}
 	}
 	return
@@ -420,6 +447,24 @@ func (z *workingEvent) UnmarshalMsg(bts []byte) (o []byte, err error) {
 				err = msgp.WrapError(err, "LogMs")
 				return
 			}
+		case "lr":
+			z.Root, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Root")
+				return
+			}
+		case "la":
+			z.Attempts, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Attempts")
+				return
+			}
+		case "lf":
+			z.FirstSeenMs, bts, err = msgp.ReadInt64Bytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "FirstSeenMs")
+				return
+			}
 		default:
 			bts, err = msgp.Skip(bts)
 			if err != nil {
@@ -438,6 +483,6 @@ func (z *workingEvent) Msgsize() (s int) {
 	for za0001 := range z.Metadata {
 		s += msgp.StringPrefixSize + len(z.Metadata[za0001])
 	}
-	s += 2 + msgp.StringPrefixSize + len(z.IngestID) + 3 + msgp.StringPrefixSize + len(z.Transport) + 2 + msgp.StringPrefixSize + len(z.Format) + 3 + msgp.Int64Size + 3 + msgp.StringPrefixSize + len(z.RawTopic) + 3 + msgp.Int32Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.StringPrefixSize + len(z.LogSource) + 3 + msgp.Int64Size
+	s += 2 + msgp.StringPrefixSize + len(z.IngestID) + 3 + msgp.StringPrefixSize + len(z.Transport) + 2 + msgp.StringPrefixSize + len(z.Format) + 3 + msgp.Int64Size + 3 + msgp.StringPrefixSize + len(z.RawTopic) + 3 + msgp.Int32Size + 3 + msgp.Int64Size + 3 + msgp.Int64Size + 3 + msgp.StringPrefixSize + len(z.LogSource) + 3 + msgp.Int64Size + 3 + msgp.StringPrefixSize + len(z.Root) + 3 + msgp.IntSize + 3 + msgp.Int64Size
 	return
 }

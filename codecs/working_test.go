@@ -24,6 +24,7 @@ func fullEvent() event.Event {
 		Origin: event.Origin{
 			IngestID: "r/0", Transport: event.Push, Format: event.GenesysSeed, ReceivedMs: 1767323044200,
 			Raw: rawPosition, LogSource: "raw.genesys/3", LogMs: 1767323044300,
+			Lineage: event.Lineage{Root: "raw.genesys/3/7", Attempts: 2, FirstSeenMs: 1767323040000},
 		},
 	}
 }

@@ -70,6 +70,7 @@ type Origin struct {
 	Raw        Position // the first raw position, also of a looped record
 	LogSource  string   // the topic/partition whose clock orders it
 	LogMs      int64    // that clock when it was appended, epoch ms
+	Lineage    Lineage  // of a redriven record
 }
 
 // Version is a vendor's own version number of a resource (User.version; a flow's

@@ -23,6 +23,12 @@ const (
 	Unverified    Reason = "unverified"  // nobody's keys verified it in time; it was in quarantine
 )
 
+// Reasons lists them.
+var Reasons = []Reason{
+	MalformedJSON, UnknownFormat, NotSplit, MissingField, InvalidField, UnknownTenant,
+	NullValue, RekeyLoop, TooLarge, MapperPanic, Unmergeable, Undecodable,
+}
+
 // Rejected is the error of a mapper that cannot read a record: the record
 // becomes a dead letter, whole (I6).
 type Rejected struct {

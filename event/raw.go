@@ -3,6 +3,7 @@ package event
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Transport is the way by which a vendor's bytes reached an edge.
@@ -147,6 +148,27 @@ func (p Position) Same(q Position) bool {
 // String is `topic/partition/offset`.
 func (p Position) String() string {
 	return fmt.Sprintf("%s/%d/%d", p.Topic, p.Partition, p.Offset)
+}
+
+// ParsePosition reads what [Position.String] wrote; the append time stays zero.
+func ParsePosition(s string) (Position, error) {
+	parts := strings.Split(s, "/")
+	if len(parts) == 3 && parts[0] != "" {
+		partition, err1 := strconv.ParseInt(parts[1], 10, 32)
+		offset, err2 := strconv.ParseInt(parts[2], 10, 64)
+		if err1 == nil && err2 == nil && partition >= 0 && offset >= 0 {
+			return Position{Topic: parts[0], Partition: int32(partition), Offset: offset}, nil
+		}
+	}
+	return Position{}, fmt.Errorf("position: %q is not topic/partition/offset", s)
+}
+
+// Lineage is what the dead letters before a redriven record were; zero for a
+// record that is none.
+type Lineage struct {
+	Root        string // raw position of the first of them, as [Position.String] writes it
+	Attempts    int    // how many they are
+	FirstSeenMs int64  // append time of the first raw record
 }
 
 // Headers returns the headers by which outputs carry p.

@@ -54,6 +54,15 @@ func TestPositionRoundtrip(t *testing.T) {
 			t.Fatalf("got %+v, %v, want %+v", got, ok, want)
 		}
 	}
+	want := Position{Topic: "raw.genesys", Partition: 3, Offset: 41}
+	if got, err := ParsePosition(want.String()); err != nil || got != want {
+		t.Errorf("%s: got %+v, %v", want, got, err)
+	}
+	for _, s := range []string{"", "raw.genesys", "raw.genesys/3", "/3/41", "raw.genesys/3/41/5", "raw.genesys/x/41", "raw.genesys/3/-1", "raw.genesys/4294967296/1"} {
+		if got, err := ParsePosition(s); err == nil {
+			t.Errorf("%q: parsed %+v", s, got)
+		}
+	}
 }
 
 // TestPositionRefuses holds that a position that misses a part is none.

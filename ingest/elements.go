@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"trunkline/event"
+	"trunkline/topology"
 	"trunkline/vendors"
 )
 
@@ -93,6 +94,20 @@ func (d *delivery) raw(index int, body []byte) event.Raw {
 func (d *delivery) record(index int, body []byte, m vendors.Mapper) (r Record, readable bool) {
 	raw := d.raw(index, body)
 	return RecordOf(&raw, m)
+}
+
+// RecordOf makes the raw record of one event: its bytes unchanged, keyed as its
+// mapper will key it, also when it is redriven. It sets the format of raw. Not
+// readable: no JSON that a mapper could read, so that the record ends as a dead
+// letter.
+func RecordOf(raw *event.Raw, m vendors.Mapper) (r Record, readable bool) {
+	key, id, readable := identify(m, raw)
+	return Record{
+		Topic:   string(topology.RawTopic(raw.Vendor)),
+		Key:     event.RecordKey(key, id),
+		Value:   raw.Body,
+		Headers: raw.Headers(),
+	}, readable
 }
 
 // identify sets the format and transport of raw and finds its key and event id.

@@ -26,6 +26,26 @@ type Deferred struct {
 	Body     []byte      `json:"body"` // as sent
 }
 
+// Records returns what the delivery will be in the raw log if it is released; none
+// if it cannot be read.
+func (d *Deferred) Records(m vendors.Mapper) []Record {
+	limits := Options{}.withDefaults()
+	body, no := decodeBody(d.Header, d.Body, int64(limits.MaxUnpacked))
+	if no != nil {
+		return nil
+	}
+	events, no := split(body, len(body), limits.MaxEvents)
+	if no != nil {
+		return nil
+	}
+	whole := delivery{sender: &sender{vendor: d.Vendor, tenant: d.Tenant}, requestID: d.ID, received: d.Received, topicHint: d.Topic}
+	records := make([]Record, len(events))
+	for i, e := range events {
+		records[i], _ = whole.record(i, e, m)
+	}
+	return records
+}
+
 // Quarantine is where deferred deliveries are kept, apart from the raw log:
 // nothing there is known to be a vendor's.
 type Quarantine interface {

@@ -14,7 +14,6 @@ import (
 	"trunkline/event"
 	"trunkline/ingest/outbound"
 	"trunkline/ingest/sse"
-	"trunkline/topology"
 	"trunkline/vendors"
 )
 
@@ -222,17 +221,4 @@ func (r *streamRun) page(ctx context.Context, query url.Values) (page, error) {
 		return page{}, errors.New("poll: the answer is no page of events")
 	}
 	return p, nil
-}
-
-// RecordOf makes the raw record of one event: its bytes unchanged, keyed as its
-// mapper will key it. Not readable: no JSON that a mapper could read, so that the
-// record ends as a dead letter.
-func RecordOf(raw *event.Raw, m vendors.Mapper) (r Record, readable bool) {
-	key, id, readable := identify(m, raw)
-	return Record{
-		Topic:   string(topology.RawTopic(raw.Vendor)),
-		Key:     event.RecordKey(key, id),
-		Value:   raw.Body,
-		Headers: raw.Headers(),
-	}, readable
 }

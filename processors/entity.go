@@ -275,5 +275,6 @@ func (s *entityStage) letterOf(e *event.Event, why *event.Rejected) output {
 		event.HeaderTransport: []byte(e.Origin.Transport),
 		event.HeaderFormat:    []byte(e.Origin.Format),
 	}
+	headers = merge(headers, codecs.LineageHeaders(e.Origin.Lineage)...)
 	return s.deadLetter(topology.EntityGroup, why, e.Origin.Raw, event.RecordKey(e.Key, e.ID), headers, orEmpty(e.Image))
 }

@@ -501,10 +501,11 @@ func TestEntityUndecodable(t *testing.T) {
 }
 
 // A dead letter of an event that its row refuses names the raw position, where
-// the original bytes stand.
+// the original bytes stand, and continues the lineage of a redriven record.
 func TestEntityRefuses(t *testing.T) {
 	r := startEntityRun(t, config(t))
 	e := working("b", 20, 4, `[]`, partial)
+	e.Origin.Lineage = event.Lineage{Root: "raw.genesys/3/1", Attempts: 2, FirstSeenMs: 17}
 	r.event(working("a", 10, 0, `{"n":1}`))
 	r.event(e)
 	r.mark("raw.genesys/3", t0+time.Minute.Milliseconds())
@@ -514,7 +515,7 @@ func TestEntityRefuses(t *testing.T) {
 	}
 	want := codecs.DeadLetter{
 		Reason: event.Unmergeable, Stage: "entity", Detail: letter.Detail, Raw: e.Origin.Raw, Key: "genesys/acme/user/u1#b",
-		IngestID: "request-4/0", Attempt: 1, FirstSeenMs: e.Origin.Raw.AppendMs, Run: "run-1",
+		IngestID: "request-4/0", Attempt: 3, FirstSeenMs: 17, Root: "raw.genesys/3/1", Run: "run-1",
 	}
 	if diff := cmp.Diff(want, letter); diff != "" {
 		t.Errorf("letter (-want +got):\n%s", diff)

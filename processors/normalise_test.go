@@ -281,7 +281,7 @@ func TestNormaliseDeadLetters(t *testing.T) {
 		"missing field":       {`{"id":"e1","resourceType":"user","eventType":"updated"}`, nil, event.MissingField},
 		"mapper panics":       {user("e1", "u1", "hunter2", t0), nil, event.MapperPanic},
 		"another redrive": {
-			`{`, []func(*rawRecord){header(codecs.HeaderDLQAttempt, "2"), header(codecs.HeaderDLQFirstSeen, "17")}, event.MalformedJSON,
+			`{`, []func(*rawRecord){header(codecs.HeaderDLQAttempt, "2"), header(codecs.HeaderDLQFirstSeen, "17"), header(codecs.HeaderDLQRoot, "raw.genesys/3/1")}, event.MalformedJSON,
 		},
 	}
 	for name, tt := range tests {
@@ -316,7 +316,7 @@ func TestNormaliseDeadLetters(t *testing.T) {
 				Attempt: 1, FirstSeenMs: t0, Run: "run-1", Detail: got.Detail,
 			}
 			if _, again := r.headers[codecs.HeaderDLQAttempt]; again {
-				want.Attempt, want.FirstSeenMs = 3, 17
+				want.Attempt, want.FirstSeenMs, want.Root = 3, 17, "raw.genesys/3/1"
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("letter (-want +got):\n%s", diff)

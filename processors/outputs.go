@@ -1,8 +1,8 @@
 package processors
 
 import (
+	"cmp"
 	"fmt"
-	"strconv"
 
 	"github.com/lovoo/goka"
 	"github.com/lovoo/goka/codec"
@@ -59,17 +59,11 @@ func (o outputs) fate(f event.Fate, recordKey string) (output, error) {
 
 // deadLetter keeps a record that cannot be read, whole and unaltered (I6).
 func (o outputs) deadLetter(stage goka.Group, why *event.Rejected, at event.Position, key string, headers goka.Headers, body []byte) output {
-	attempt, err := strconv.Atoi(string(headers[codecs.HeaderDLQAttempt]))
-	if err != nil {
-		attempt = 0
-	}
-	firstSeen, err := strconv.ParseInt(string(headers[codecs.HeaderDLQFirstSeen]), 10, 64)
-	if err != nil {
-		firstSeen = at.AppendMs
-	}
+	before := codecs.LineageOf(headers)
 	letter := codecs.DeadLetter{
 		Reason: why.Reason, Stage: string(stage), Detail: why.Detail, Raw: at, Key: key,
-		IngestID: string(headers[event.HeaderIngestID]), Attempt: attempt + 1, FirstSeenMs: firstSeen, Run: o.Run,
+		IngestID: string(headers[event.HeaderIngestID]), Attempt: before.Attempts + 1, FirstSeenMs: cmp.Or(before.FirstSeenMs, at.AppendMs),
+		Root: before.Root, Run: o.Run,
 	}
 	kept := goka.Headers{}
 	for name, value := range headers {

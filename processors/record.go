@@ -8,6 +8,7 @@ import (
 
 	"github.com/lovoo/goka"
 
+	"trunkline/codecs"
 	"trunkline/event"
 	"trunkline/stream"
 )
@@ -60,7 +61,7 @@ func (r *record) origin() event.Origin {
 	raw := event.RawOf(r.headers, nil)
 	return event.Origin{
 		IngestID: raw.IngestID, Transport: raw.Transport, Format: raw.Format, ReceivedMs: raw.ReceivedMs,
-		Raw: r.raw, LogSource: r.logSource, LogMs: r.logMs,
+		Raw: r.raw, LogSource: r.logSource, LogMs: r.logMs, Lineage: codecs.LineageOf(r.headers),
 	}
 }
 

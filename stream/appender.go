@@ -41,8 +41,14 @@ var ErrBacklog = errors.New("too many bytes wait for Kafka's acknowledgement")
 type Outgoing struct {
 	Topic   string
 	Key     string
-	Value   []byte
+	Value   []byte // nil is a tombstone
 	Headers []sarama.RecordHeader
+}
+
+func (r *Outgoing) message(partition int32) *sarama.ProducerMessage {
+	return &sarama.ProducerMessage{
+		Topic: r.Topic, Key: sarama.StringEncoder(r.Key), Value: sarama.ByteEncoder(r.Value), Headers: r.Headers, Partition: partition,
+	}
 }
 
 // NewAppender returns an appender that connects to Kafka as soon as it is there.
@@ -139,10 +145,8 @@ func (a *Appender) Append(ctx context.Context, records []Outgoing) error {
 		if err != nil {
 			return fmt.Errorf("read the partitions of %s: %w", r.Topic, err)
 		}
-		msg := &sarama.ProducerMessage{
-			Topic: r.Topic, Key: sarama.StringEncoder(r.Key), Value: sarama.ByteEncoder(r.Value),
-			Headers: r.Headers, Partition: a.partition(r.Key, int32(len(partitions))), Metadata: b,
-		}
+		msg := r.message(a.partition(r.Key, int32(len(partitions))))
+		msg.Metadata = b
 		a.pending.Add(int64(len(r.Value)))
 		select {
 		case a.kafka.async.Input() <- msg:

@@ -78,7 +78,7 @@ func lastRecord(client sarama.Client, topic string, partition int32, from, hwm i
 	e := end{next: from}
 	aborted := abortTracker{}
 	for at := from; at < hwm; {
-		block, err := fetch(client, topic, partition, at)
+		block, err := fetch(client, topic, partition, at, 2*MaxMessageBytes)
 		if err != nil {
 			return end{}, err
 		}
@@ -119,8 +119,9 @@ func appendTime(batch *sarama.RecordBatch, r *sarama.Record) time.Time {
 	return batch.FirstTimestamp.Add(r.TimestampDelta)
 }
 
-// fetch reads one response's worth of batches of a partition, markers included.
-func fetch(client sarama.Client, topic string, partition int32, at int64) (*sarama.FetchResponseBlock, error) {
+// fetch reads batches of a partition, markers included: up to maxBytes of them, one
+// at least.
+func fetch(client sarama.Client, topic string, partition int32, at int64, maxBytes int32) (*sarama.FetchResponseBlock, error) {
 	leader, err := client.Leader(topic, partition)
 	if err != nil {
 		return nil, fmt.Errorf("find the leader of %s/%d: %w", topic, partition, err)
@@ -129,7 +130,7 @@ func fetch(client sarama.Client, topic string, partition int32, at int64) (*sara
 		Version: 11, MinBytes: 1, MaxWaitTime: 100, MaxBytes: 2 * MaxMessageBytes,
 		Isolation: sarama.ReadCommitted, SessionEpoch: -1,
 	}
-	request.AddBlock(topic, partition, at, 2*MaxMessageBytes, -1)
+	request.AddBlock(topic, partition, at, maxBytes, -1)
 	response, err := leader.Fetch(request)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("fetch %s/%d at %d: %w", topic, partition, at, err), client.RefreshMetadata(topic))

@@ -296,7 +296,7 @@ func (x *clusterExam) firstLayout(topic string, partition int32) (byte, error) {
 	}
 	aborted := abortTracker{}
 	for at < newest {
-		block, err := fetch(x.client, topic, partition, at)
+		block, err := fetch(x.client, topic, partition, at, 2*MaxMessageBytes)
 		if err != nil {
 			return 0, err
 		}

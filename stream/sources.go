@@ -125,15 +125,16 @@ func (s *sources) supervise(ctx context.Context, source Source) {
 	}
 }
 
-// live is one life of a source. The producer comes first: its new epoch ends what an
-// earlier life left open, here or elsewhere, so that the position which is read then
-// is the last.
+// live is one life of a source. Its batches come first: they end what an earlier
+// life left open, here or elsewhere, so that the position which is read then is the
+// last.
 func (s *sources) live(ctx context.Context, source Source) (err error) {
-	l := &SourceLog{s: s, name: source.Name}
-	if err := l.open(); err != nil {
+	batches, err := NewBatches(s.cfg, s.o.Group+"-"+source.Name, s.o.Partition)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.close()) }()
+	defer func() { err = errors.Join(err, batches.Close()) }()
+	l := &SourceLog{batches: batches, positions: s.o.Positions, name: source.Name}
 	if l.position, err = s.position(ctx, source.Name); err != nil {
 		return err
 	}
@@ -156,14 +157,11 @@ func (s *sources) position(ctx context.Context, name string) (position []byte, e
 
 // SourceLog is where a source appends. It is used by one goroutine at a time.
 type SourceLog struct {
-	s        *sources
-	name     string
-	position []byte
-	producer *producer // nil: it failed
+	batches   *Batches
+	positions string // topic
+	name      string
+	position  []byte
 }
-
-// errSourceLog is returned by a log that failed before.
-var errSourceLog = errors.New("an append failed: the source must end and is run again")
 
 // Position is what was committed last, nil if nothing ever was.
 func (l *SourceLog) Position() []byte { return l.position }
@@ -172,67 +170,12 @@ func (l *SourceLog) Position() []byte { return l.position }
 // (I2), and returns nil once it is committed. After an error it may be committed or
 // not: the source must end, and its next life begins where the brokers say.
 func (l *SourceLog) Append(ctx context.Context, records []Outgoing, position []byte) error {
-	if l.producer == nil {
-		return errSourceLog
-	}
-	resent, err := l.write(ctx, append(records[:len(records):len(records)], Outgoing{Topic: l.s.o.Positions, Key: l.name, Value: position}))
-	if err == nil {
-		l.position = position
-	}
-	if err != nil || resent {
-		// Only a new epoch helps, also against a copy of the commit that is still
-		// on its way (KIP-890).
-		err = errors.Join(err, l.close())
-		if err == nil {
-			err = l.open()
-		}
-	}
+	err := l.batches.Append(ctx, append(records[:len(records):len(records)], Outgoing{Topic: l.positions, Key: l.name, Value: position}))
 	if err != nil {
 		return fmt.Errorf("append %d records of source %s: %w", len(records), l.name, err)
 	}
+	l.position = position
 	return nil
-}
-
-func (l *SourceLog) write(ctx context.Context, records []Outgoing) (resent bool, err error) {
-	if err := l.producer.begin(); err != nil {
-		return false, err
-	}
-	for _, r := range records {
-		partition, err := l.partition(r.Topic, r.Key)
-		if err != nil {
-			return false, err
-		}
-		l.producer.send(&sarama.ProducerMessage{
-			Topic: r.Topic, Key: sarama.StringEncoder(r.Key), Value: sarama.ByteEncoder(r.Value), Headers: r.Headers, Partition: partition,
-		})
-	}
-	if err := l.producer.flush(ctx); err != nil {
-		return false, err
-	}
-	return l.producer.commit(nil, nil)
-}
-
-// partition applies the partition rule to a topic of the brokers.
-func (l *SourceLog) partition(topic, key string) (int32, error) {
-	partitions, err := l.producer.client.Partitions(topic)
-	if err != nil {
-		return -1, fmt.Errorf("read the partitions of %s: %w", topic, err)
-	}
-	return l.s.o.Partition(key, int32(len(partitions))), nil
-}
-
-func (l *SourceLog) open() (err error) {
-	l.producer, err = newProducer(l.s.cfg, l.s.o.Group, l.s.o.Group+"-"+l.name)
-	return err
-}
-
-func (l *SourceLog) close() error {
-	if l.producer == nil {
-		return nil
-	}
-	p := l.producer
-	l.producer = nil
-	return p.giveUp(l.s.cfg.Logger.With("source", l.name))
 }
 
 func wait(ctx context.Context, d time.Duration) {

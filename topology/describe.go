@@ -81,11 +81,13 @@ func wiringOf(graphs []*goka.GroupGraph, layout Layout) *wiring {
 	}
 	for _, v := range Vendors {
 		join(w.writers, "edges", RawTopic(v))
+		join(w.writers, "dlq", RawTopic(v))
 	}
 	for _, s := range []goka.Stream{QuarantineTopic, PositionsTopic} {
 		join(w.writers, "edges", s)
 		join(w.readers, "edges", s)
 	}
+	join(w.writers, "dlq", RedrivesTopic)
 	for _, g := range graphs {
 		name := string(g.Group())
 		for _, e := range read(g) {
@@ -99,6 +101,7 @@ func wiringOf(graphs []*goka.GroupGraph, layout Layout) *wiring {
 		join(w.readers, "ledger", RawTopic(v))
 	}
 	join(w.readers, "ledger", FatesTopic, DeadLettersTopic, LateEventsTopic, Changes)
+	join(w.readers, "dlq", RedrivesTopic, DeadLettersTopic)
 	join(w.readers, "views", goka.Stream(EntityTable))
 	join(w.readers, "sinks", Changes)
 	join(w.readers, "bus consumers", CanonicalEvents)

@@ -47,14 +47,14 @@ func TestDescribe(t *testing.T) {
 	const want = `
 normalise
   ◀─ __tick                           timers
-  ◀─ raw.genesys                      edges
-  ◀─ raw.cxone                        edges
+  ◀─ raw.genesys                      edges, dlq
+  ◀─ raw.cxone                        edges, dlq
   ◀▶ normalise-loop
   ▣  normalise-table
   ─▶ events                           entity
   ─▶ ccaaus.events.{vendor}.{tenant}  bus consumers
   ─▶ fates                            ledger
-  ─▶ dead-letters                     ledger
+  ─▶ dead-letters                     ledger, dlq
 
 entity
   ◀─ events                                 normalise
@@ -68,7 +68,7 @@ ccaaus.events.cxone.globex   2           delete          3d             -       
 ccaaus.events.genesys.acme   4           delete          7d             -                normalise   bus consumers
 cxone.config.changes         6           compact         -              7d               entity      ledger, sinks
 cxone.interaction.changes    6           compact         -              7d               entity      ledger, sinks
-dead-letters                 6           delete          30d            -                normalise   ledger
+dead-letters                 6           delete          30d            -                normalise   ledger, dlq
 entity-table                 6           compact         -              -                entity      entity, views
 events                       6           delete          7d             -                normalise   entity
 fates                        6           delete          7d             -                normalise   ledger
@@ -79,8 +79,9 @@ normalise-loop               6           delete          7d             -       
 normalise-table              6           compact,delete  60h0m0s        -                normalise   normalise
 positions                    6           compact         -              -                edges       edges
 quarantine                   6           compact,delete  30h0m0s        -                edges       edges
-raw.cxone                    6           delete          7d             -                edges       normalise, ledger
-raw.genesys                  6           delete          7d             -                edges       normalise, ledger
+raw.cxone                    6           delete          7d             -                edges, dlq  normalise, ledger
+raw.genesys                  6           delete          7d             -                edges, dlq  normalise, ledger
+redrives                     6           delete          60d            -                dlq         dlq
 `
 	if diff := cmp.Diff(want[1:], got); diff != "" {
 		t.Errorf("drawing (-want +got):\n%s", diff)

@@ -77,6 +77,7 @@ func TestLayoutTopics(t *testing.T) {
 		{"entity-table", "compact", "retention.ms", ""},
 		{"dead-letters", "delete", "retention.ms", days(30)},
 		{"late-events", "delete", "retention.ms", days(30)},
+		{"redrives", "delete", "retention.ms", days(60)},
 		{"fates", "delete", "retention.ms", days(7)},
 		{"quarantine", "compact,delete", "retention.ms", days(2)},
 		{"positions", "compact", "retention.ms", ""},

@@ -54,6 +54,10 @@ const (
 // an edge releases them or gives them up. No stage reads it.
 const QuarantineTopic goka.Stream = "quarantine"
 
+// RedrivesTopic holds which dead letters were sent back to their raw topic, by the
+// raw position that each letter names. It outlives them.
+const RedrivesTopic goka.Stream = "redrives"
+
 // PositionsTopic holds how far each source that is read, not received, was read, by
 // the source's name.
 const PositionsTopic goka.Stream = "positions"
@@ -71,9 +75,12 @@ const Ticks goka.Stream = "__tick"
 // RawTopic is the topic of a vendor's bytes.
 func RawTopic(vendor string) goka.Stream { return goka.Stream("raw." + vendor) }
 
+// CanonicalPrefix begins the names of all event bus topics.
+const CanonicalPrefix = "ccaaus.events."
+
 // CanonicalTopic is the event bus topic of a vendor's tenant.
 func CanonicalTopic(vendor, tenant string) string {
-	return "ccaaus.events." + vendor + "." + tenant
+	return CanonicalPrefix + vendor + "." + tenant
 }
 
 // ChangeTopic is the change topic of an entity.
@@ -177,6 +184,7 @@ func (l Layout) Topics() []Topic {
 	add(string(EntityTable), l.Partitions, map[string]string{"cleanup.policy": "compact"})
 	add(string(DeadLettersTopic), l.Partitions, deleted(letters))
 	add(string(LateEventsTopic), l.Partitions, deleted(letters))
+	add(string(RedrivesTopic), l.Partitions, deleted(2*letters))
 	add(string(FatesTopic), l.Partitions, deleted(l.RawRetention))
 	add(string(QuarantineTopic), l.Partitions, map[string]string{
 		"cleanup.policy": "compact,delete", "retention.ms": ms(l.DedupWindow), "retention.bytes": "-1",

@@ -54,7 +54,7 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(devCommand(), registerCommand(), runCommand(), tailCommand(), topologyCommand(), verifyCommand(), versionCommand())
+	root.AddCommand(devCommand(), dlqCommand(), eventsCommand(), registerCommand(), runCommand(), tailCommand(), topologyCommand(), verifyCommand(), versionCommand())
 
 	err := root.ExecuteContext(ctx)
 	if err != nil && !errors.Is(err, errQuiet) {

@@ -134,6 +134,16 @@ func (p *Process) Line() string {
 	return ""
 }
 
+// Lines returns what is left of standard output, line by line, once the process has
+// ended it.
+func (p *Process) Lines() []string {
+	var lines []string
+	for line := range p.lines {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
 // JSON decodes the next line of standard output.
 func (p *Process) JSON(v any) {
 	p.t.Helper()
