@@ -1,4 +1,4 @@
-package embedded
+package avro
 
 import (
 	"fmt"
@@ -6,47 +6,50 @@ import (
 	"strings"
 )
 
-// compatibility is a level of the registry: what a new schema of a subject owes
-// to the older ones.
-type compatibility string
+// Level is a level of compatibility as registries name them: what a new schema
+// owes to the older ones of its subject.
+type Level string
 
+// The levels.
 const (
-	compatNone               compatibility = "NONE"
-	compatBackward           compatibility = "BACKWARD" // the new one reads what the last one wrote
-	compatBackwardTransitive compatibility = "BACKWARD_TRANSITIVE"
-	compatForward            compatibility = "FORWARD" // the last one reads what the new one writes
-	compatForwardTransitive  compatibility = "FORWARD_TRANSITIVE"
-	compatFull               compatibility = "FULL" // both
-	compatFullTransitive     compatibility = "FULL_TRANSITIVE"
+	None               Level = "NONE"
+	Backward           Level = "BACKWARD" // the new one reads what the last one wrote
+	BackwardTransitive Level = "BACKWARD_TRANSITIVE"
+	Forward            Level = "FORWARD" // the last one reads what the new one writes
+	ForwardTransitive  Level = "FORWARD_TRANSITIVE"
+	Full               Level = "FULL" // both
+	FullTransitive     Level = "FULL_TRANSITIVE"
 )
 
-func (c compatibility) valid() bool {
-	switch c {
-	case compatNone, compatBackward, compatBackwardTransitive, compatForward, compatForwardTransitive, compatFull, compatFullTransitive:
+// Valid reports whether the level is one of those above.
+func (l Level) Valid() bool {
+	switch l {
+	case None, Backward, BackwardTransitive, Forward, ForwardTransitive, Full, FullTransitive:
 		return true
 	}
 	return false
 }
 
-// transitive reports whether the level looks at all older schemas, not just at
+// Transitive reports whether the level looks at all older schemas, not just at
 // the last one.
-func (c compatibility) transitive() bool { return strings.HasSuffix(string(c), "_TRANSITIVE") }
+func (l Level) Transitive() bool { return strings.HasSuffix(string(l), "_TRANSITIVE") }
 
-func (c compatibility) backward() bool {
-	return strings.HasPrefix(string(c), "BACKWARD") || strings.HasPrefix(string(c), "FULL")
+func (l Level) backward() bool {
+	return strings.HasPrefix(string(l), "BACKWARD") || strings.HasPrefix(string(l), "FULL")
 }
 
-func (c compatibility) forward() bool {
-	return strings.HasPrefix(string(c), "FORWARD") || strings.HasPrefix(string(c), "FULL")
+func (l Level) forward() bool {
+	return strings.HasPrefix(string(l), "FORWARD") || strings.HasPrefix(string(l), "FULL")
 }
 
-// check returns why the schema breaks the level against an older one, or nothing.
-func (c compatibility) check(schema, older *avroSchema) []string {
+// Check returns why the schema breaks the level against an older one, or nothing.
+// Each fault names the rule, the path of the field, and what is wrong there.
+func (l Level) Check(schema, older *Schema) []string {
 	var faults []string
-	if c.backward() {
+	if l.backward() {
 		faults = append(faults, unreadable("new", schema, "old", older)...)
 	}
-	if c.forward() {
+	if l.forward() {
 		faults = append(faults, unreadable("old", older, "new", schema)...)
 	}
 	return faults
@@ -55,48 +58,48 @@ func (c compatibility) check(schema, older *avroSchema) []string {
 // unreadable returns why data written with the one schema cannot be read with
 // the other, or nothing: the schema resolution of the Avro specification with
 // the error types of Avro's own SchemaCompatibility.
-func unreadable(readerIs string, reader *avroSchema, writerIs string, writer *avroSchema) []string {
-	r := avroResolution{reader: readerIs, writer: writerIs, seen: make(map[[2]*avroSchema]bool)}
+func unreadable(readerIs string, reader *Schema, writerIs string, writer *Schema) []string {
+	r := resolution{reader: readerIs, writer: writerIs, seen: make(map[[2]*Schema]bool)}
 	r.resolve("", reader, writer)
 	return r.faults
 }
 
-// avroResolution collects the faults of one reader with one writer.
-type avroResolution struct {
-	reader, writer string                  // what they are, for messages
-	seen           map[[2]*avroSchema]bool // ends recursion: assumed to be readable
+// resolution collects the faults of one reader with one writer.
+type resolution struct {
+	reader, writer string              // what they are, for messages
+	seen           map[[2]*Schema]bool // ends recursion: assumed to be readable
 	faults         []string
 }
 
-func (r *avroResolution) fault(kind, path, format string, args ...any) {
+func (r *resolution) fault(kind, path, format string, args ...any) {
 	if path == "" {
 		path = "/"
 	}
 	r.faults = append(r.faults, fmt.Sprintf("%s at %s: %s", kind, path, fmt.Sprintf(format, args...)))
 }
 
-func (r *avroResolution) resolve(path string, reader, writer *avroSchema) {
-	pair := [2]*avroSchema{reader, writer}
+func (r *resolution) resolve(path string, reader, writer *Schema) {
+	pair := [2]*Schema{reader, writer}
 	if r.seen[pair] {
 		return
 	}
 	r.seen[pair] = true
 	switch {
-	case writer.kind == avroUnion:
+	case writer.kind == kindUnion:
 		for i, b := range writer.branches {
 			r.resolve(fmt.Sprintf("%s/%d", path, i), reader, b)
 		}
-	case reader.kind == avroUnion:
-		if !slices.ContainsFunc(reader.branches, func(b *avroSchema) bool { return r.reads(b, writer) }) {
+	case reader.kind == kindUnion:
+		if !slices.ContainsFunc(reader.branches, func(b *Schema) bool { return r.reads(b, writer) }) {
 			r.fault("MISSING_UNION_BRANCH", path, "the %s schema's union lacks a branch that reads the %s schema's %s", r.reader, r.writer, writer)
 		}
 	case reader.kind != writer.kind:
 		if !promotes(writer.kind, reader.kind) {
 			r.fault("TYPE_MISMATCH", path, "the %s schema's %s cannot read the %s schema's %s", r.reader, reader, r.writer, writer)
 		}
-	case reader.kind == avroArray:
+	case reader.kind == kindArray:
 		r.resolve(path+"/items", reader.items, writer.items)
-	case reader.kind == avroMap:
+	case reader.kind == kindMap:
 		r.resolve(path+"/values", reader.items, writer.items)
 	case reader.named():
 		r.resolveNamed(path, reader, writer)
@@ -105,8 +108,8 @@ func (r *avroResolution) resolve(path string, reader, writer *avroSchema) {
 
 // reads is resolve for one branch of a union: its faults do not count, those of
 // all branches together do.
-func (r *avroResolution) reads(reader, writer *avroSchema) bool {
-	branch := avroResolution{seen: make(map[[2]*avroSchema]bool)}
+func (r *resolution) reads(reader, writer *Schema) bool {
+	branch := resolution{seen: make(map[[2]*Schema]bool)}
 	for pair := range r.seen {
 		branch.seen[pair] = true
 	}
@@ -114,17 +117,17 @@ func (r *avroResolution) reads(reader, writer *avroSchema) bool {
 	return len(branch.faults) == 0
 }
 
-func (r *avroResolution) resolveNamed(path string, reader, writer *avroSchema) {
+func (r *resolution) resolveNamed(path string, reader, writer *Schema) {
 	if unqualified(reader.name) != unqualified(writer.name) && !slices.Contains(reader.aliases, writer.name) {
 		r.fault("NAME_MISMATCH", path, "the %s schema's %s is not the %s schema's %s", r.reader, reader, r.writer, writer)
 		return
 	}
 	switch reader.kind {
-	case avroFixed:
+	case kindFixed:
 		if reader.size != writer.size {
 			r.fault("FIXED_SIZE_MISMATCH", path, "%s has %d bytes in the %s schema and %d in the %s", reader, reader.size, r.reader, writer.size, r.writer)
 		}
-	case avroEnum:
+	case kindEnum:
 		if reader.hasDefault {
 			return
 		}
@@ -133,7 +136,7 @@ func (r *avroResolution) resolveNamed(path string, reader, writer *avroSchema) {
 				r.fault("MISSING_ENUM_SYMBOLS", path, "%s has no symbol %q in the %s schema, and no default", reader, s, r.reader)
 			}
 		}
-	case avroRecord:
+	case kindRecord:
 		for _, f := range reader.fields {
 			written, ok := writtenField(f, writer)
 			switch {
@@ -149,29 +152,29 @@ func (r *avroResolution) resolveNamed(path string, reader, writer *avroSchema) {
 
 // writtenField is the writer's field that the reader's field stands for: that of
 // its name, else that of an alias.
-func writtenField(f avroField, writer *avroSchema) (avroField, bool) {
+func writtenField(f recordField, writer *Schema) (recordField, bool) {
 	for _, name := range append([]string{f.name}, f.aliases...) {
-		if i := slices.IndexFunc(writer.fields, func(w avroField) bool { return w.name == name }); i >= 0 {
+		if i := slices.IndexFunc(writer.fields, func(w recordField) bool { return w.name == name }); i >= 0 {
 			return writer.fields[i], true
 		}
 	}
-	return avroField{}, false
+	return recordField{}, false
 }
 
 // promotes reports whether what was written as the one type can be read as the
 // other.
-func promotes(written, read avroKind) bool {
+func promotes(written, read typeKind) bool {
 	switch written {
-	case avroInt:
-		return read == avroLong || read == avroFloat || read == avroDouble
-	case avroLong:
-		return read == avroFloat || read == avroDouble
-	case avroFloat:
-		return read == avroDouble
-	case avroString:
-		return read == avroBytes
-	case avroBytes:
-		return read == avroString
+	case kindInt:
+		return read == kindLong || read == kindFloat || read == kindDouble
+	case kindLong:
+		return read == kindFloat || read == kindDouble
+	case kindFloat:
+		return read == kindDouble
+	case kindString:
+		return read == kindBytes
+	case kindBytes:
+		return read == kindString
 	}
 	return false
 }
