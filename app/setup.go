@@ -3,11 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
-	"time"
 
-	"github.com/twmb/franz-go/pkg/sr"
-
-	"trunkline/codecs"
 	"trunkline/state"
 	"trunkline/stream"
 	"trunkline/topology"
@@ -18,17 +14,24 @@ import (
 // It may run any number of times, also at once. What the cluster or the registry
 // lacks is a [SetUpError].
 func SetUp(ctx context.Context, c Config) (*Schemas, error) {
-	if err := c.Validate(); err != nil {
+	if err := setUpTopics(ctx, c); err != nil {
 		return nil, err
 	}
-	if err := stream.CreateTopics(ctx, streamConfig(c, Options{}), topicSpecs(c.Layout())); err != nil {
-		return nil, &SetUpError{fmt.Errorf("set up topics: %w", err)}
-	}
-	schemas, err := registerSchemas(ctx, c)
+	ids, err := registerSchemas(ctx, c)
 	if err != nil {
-		return nil, &SetUpError{fmt.Errorf("set up schemas at %s: %w", c.Registry.URL, err)}
+		return nil, &SetUpError{err}
 	}
-	return schemas, nil
+	return schemasOf(c, ids), nil
+}
+
+func setUpTopics(ctx context.Context, c Config) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if err := stream.CreateTopics(ctx, streamConfig(c, Options{}), topicSpecs(c.Layout())); err != nil {
+		return &SetUpError{fmt.Errorf("set up topics: %w", err)}
+	}
+	return nil
 }
 
 // SetUpError is a cluster or a registry that cannot be reached or is not as it
@@ -54,67 +57,4 @@ func topicSpecs(l topology.Layout) []stream.TopicSpec {
 		})
 	}
 	return specs
-}
-
-// Schemas are the ids under which the registry knows what is written.
-type Schemas struct {
-	Canonical map[string]int              // canonical events, by topic
-	Changes   map[string]codecs.SchemaIDs // by topic; FormatAvro only
-}
-
-func registerSchemas(ctx context.Context, c Config) (*Schemas, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	client, err := sr.NewClient(sr.URLs(c.Registry.URL), sr.UserAgent("trunkline"))
-	if err != nil {
-		return nil, fmt.Errorf("configure the client: %w", err)
-	}
-	s := &Schemas{Canonical: map[string]int{}, Changes: map[string]codecs.SchemaIDs{}}
-	topics := []string{string(topology.LateEventsTopic)}
-	for _, t := range c.Tenants {
-		for _, v := range t.vendorNames() {
-			topics = append(topics, topology.CanonicalTopic(v, t.ID))
-		}
-	}
-	for _, topic := range topics {
-		if s.Canonical[topic], err = register(ctx, client, topic+"-value", codecs.CanonicalSchema()); err != nil {
-			return nil, err
-		}
-	}
-	for _, vendor := range topology.Vendors {
-		connector, err := codecs.Connector(vendor)
-		if err != nil {
-			return nil, err
-		}
-		for _, topic := range topology.ChangeTopicsOf(vendor) {
-			if c.Changes.format(topic) != codecs.FormatAvro {
-				continue
-			}
-			key, value := codecs.ChangeSchemas(topic, connector)
-			var ids codecs.SchemaIDs
-			if ids.Key, err = register(ctx, client, topic+"-key", key); err != nil {
-				return nil, err
-			}
-			if ids.Value, err = register(ctx, client, topic+"-value", value); err != nil {
-				return nil, err
-			}
-			s.Changes[topic] = ids
-		}
-	}
-	return s, nil
-}
-
-// register sets FULL compatibility, since registries start with less, and then
-// registers the text byte for byte: a reformatted one would be a new version.
-func register(ctx context.Context, client *sr.Client, subject, text string) (int, error) {
-	for _, r := range client.SetCompatibility(ctx, sr.SetCompatibility{Level: sr.CompatFull}, subject) {
-		if r.Err != nil {
-			return 0, fmt.Errorf("set FULL compatibility of %s: %w", subject, r.Err)
-		}
-	}
-	schema, err := client.CreateSchema(ctx, subject, sr.Schema{Schema: text, Type: sr.TypeAvro})
-	if err != nil {
-		return 0, fmt.Errorf("register %s: %w", subject, err)
-	}
-	return schema.ID, nil
 }

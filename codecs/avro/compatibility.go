@@ -42,10 +42,18 @@ func (l Level) forward() bool {
 	return strings.HasPrefix(string(l), "FORWARD") || strings.HasPrefix(string(l), "FULL")
 }
 
+// Fault is a place where one schema cannot read what the other wrote.
+type Fault struct {
+	Rule   string `json:"rule"`  // the error type of Avro's SchemaCompatibility
+	Field  string `json:"field"` // its path, "/" for the schema itself
+	Detail string `json:"detail"`
+}
+
+func (f Fault) String() string { return f.Rule + " at " + f.Field + ": " + f.Detail }
+
 // Check returns why the schema breaks the level against an older one, or nothing.
-// Each fault names the rule, the path of the field, and what is wrong there.
-func (l Level) Check(schema, older *Schema) []string {
-	var faults []string
+func (l Level) Check(schema, older *Schema) []Fault {
+	var faults []Fault
 	if l.backward() {
 		faults = append(faults, unreadable("new", schema, "old", older)...)
 	}
@@ -58,7 +66,7 @@ func (l Level) Check(schema, older *Schema) []string {
 // unreadable returns why data written with the one schema cannot be read with
 // the other, or nothing: the schema resolution of the Avro specification with
 // the error types of Avro's own SchemaCompatibility.
-func unreadable(readerIs string, reader *Schema, writerIs string, writer *Schema) []string {
+func unreadable(readerIs string, reader *Schema, writerIs string, writer *Schema) []Fault {
 	r := resolution{reader: readerIs, writer: writerIs, seen: make(map[[2]*Schema]bool)}
 	r.resolve("", reader, writer)
 	return r.faults
@@ -68,14 +76,14 @@ func unreadable(readerIs string, reader *Schema, writerIs string, writer *Schema
 type resolution struct {
 	reader, writer string              // what they are, for messages
 	seen           map[[2]*Schema]bool // ends recursion: assumed to be readable
-	faults         []string
+	faults         []Fault
 }
 
-func (r *resolution) fault(kind, path, format string, args ...any) {
+func (r *resolution) fault(rule, path, format string, args ...any) {
 	if path == "" {
 		path = "/"
 	}
-	r.faults = append(r.faults, fmt.Sprintf("%s at %s: %s", kind, path, fmt.Sprintf(format, args...)))
+	r.faults = append(r.faults, Fault{Rule: rule, Field: path, Detail: fmt.Sprintf(format, args...)})
 }
 
 func (r *resolution) resolve(path string, reader, writer *Schema) {

@@ -102,7 +102,7 @@ func TestCompatibility(t *testing.T) {
 			if (len(faults) == 0) != (tt.want == full) {
 				t.Errorf("FULL: got %q", faults)
 			}
-			if !strings.Contains(strings.Join(faults, "\n"), tt.says) {
+			if !strings.Contains(fmt.Sprint(faults), tt.says) {
 				t.Errorf("got %q, want a message with %q", faults, tt.says)
 			}
 			if faults := None.Check(newer, older); len(faults) > 0 {
