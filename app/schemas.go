@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"trunkline/codecs"
@@ -35,7 +37,7 @@ func (c Config) canonicalTopics() []string {
 	return topics
 }
 
-// written are the schemas that the stages write by.
+// written are the schemas that the stages write by, in the order of their subjects.
 func written(c Config) ([]registry.Schema, error) {
 	var all []registry.Schema
 	for _, topic := range c.canonicalTopics() {
@@ -56,6 +58,7 @@ func written(c Config) ([]registry.Schema, error) {
 				registry.Schema{Subject: topic + valueSubject, Text: value})
 		}
 	}
+	slices.SortFunc(all, func(a, b registry.Schema) int { return strings.Compare(a.Subject, b.Subject) })
 	return all, nil
 }
 
