@@ -30,7 +30,7 @@ type Mending string
 // The kinds of mending.
 const (
 	MendCreate   Mending = "create"   // the topic is missing
-	MendSet      Mending = "set"      // a setting, without a loss
+	MendSet      Mending = "set"      // a setting is wrong, or less safe than wanted
 	MendLower    Mending = "lower"    // a setting that is safer than wanted: records may go, or be refused
 	MendOperator Mending = "operator" // moves or loses records: it is never done by Trunkline
 )
