@@ -77,7 +77,7 @@ func (s Schema) body() sr.Schema { return sr.Schema{Schema: s.Text, Type: sr.Typ
 func (c *Client) Register(ctx context.Context, s Schema) (id int, err error) {
 	known, err := c.registry.LookupSchema(ctx, s.Subject, s.body())
 	if err != nil && !notFound(err) {
-		return 0, fmt.Errorf("look %s up: %w", s.Subject, err)
+		return 0, fmt.Errorf("look %s up: %w", s.Subject, withStatus(err))
 	}
 	if err == nil {
 		return known.ID, c.ensureFull(ctx, s.Subject)
@@ -93,7 +93,7 @@ func (c *Client) Register(ctx context.Context, s Schema) (id int, err error) {
 		return 0, &IncompatibleError{Subject: s.Subject, Message: answer.Error()}
 	}
 	if err != nil {
-		return 0, fmt.Errorf("register %s: %w", s.Subject, err)
+		return 0, fmt.Errorf("register %s: %w", s.Subject, withStatus(err))
 	}
 	if late != nil {
 		return id, c.ensureFull(ctx, s.Subject)
@@ -108,15 +108,15 @@ func (c *Client) ensureFull(ctx context.Context, subject string) error {
 		return nil
 	}
 	if err != nil && !notFound(err) {
-		return fmt.Errorf("read the compatibility level of %s: %w", subject, err)
+		return fmt.Errorf("read the compatibility level of %s: %w", subject, withStatus(err))
 	}
 	set := c.registry.SetCompatibility(ctx, sr.SetCompatibility{Level: sr.CompatFull}, subject)[0]
 	if set.Err != nil {
-		return fmt.Errorf("set FULL compatibility of %s: %w", subject, set.Err)
+		return fmt.Errorf("set FULL compatibility of %s: %w", subject, withStatus(set.Err))
 	}
 	switch level, err = c.level(ctx, subject); {
 	case err != nil:
-		return fmt.Errorf("read the compatibility level of %s: %w", subject, err)
+		return fmt.Errorf("read the compatibility level of %s: %w", subject, withStatus(err))
 	case !Full(level):
 		return fmt.Errorf("set FULL compatibility of %s: it is still %s; set it by hand", subject, level)
 	}
@@ -131,6 +131,14 @@ func (c *Client) level(ctx context.Context, subject string) (avro.Level, error) 
 
 // Full reports whether the level is FULL or stricter.
 func Full(l avro.Level) bool { return l == avro.Full || l == avro.FullTransitive }
+
+// withStatus puts the status before the words of a registry, which may have none.
+func withStatus(err error) error {
+	if answer := new(sr.ResponseError); errors.As(err, &answer) {
+		return fmt.Errorf("%d %s: %w", answer.StatusCode, http.StatusText(answer.StatusCode), err)
+	}
+	return err
+}
 
 func notFound(err error) bool {
 	answer := new(sr.ResponseError)

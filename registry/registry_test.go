@@ -303,6 +303,9 @@ func TestCredentials(t *testing.T) {
 			if (err == nil) != tt.ok || registry.Away(err) != tt.away {
 				t.Errorf("got %v, away %t; want success %t, away %t", err, registry.Away(err), tt.ok, tt.away)
 			}
+			if !tt.ok && !tt.away && !strings.Contains(err.Error(), "401 Unauthorized") {
+				t.Errorf("got %v, want the status in it", err)
+			}
 			for _, secret := range []redacted.Text{"s3cret", "t0ken"} {
 				if err != nil && strings.Contains(err.Error(), string(secret)) {
 					t.Errorf("the error shows a secret: %v", err)

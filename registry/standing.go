@@ -39,7 +39,7 @@ func (c *Client) Standing(ctx context.Context, s Schema) (Standing, error) {
 	st := Standing{Subject: s.Subject, State: Unknown, Text: s.Text}
 	level, err := c.level(sr.WithParams(ctx, sr.DefaultToGlobal), s.Subject)
 	if err != nil && !notFound(err) {
-		return st, fmt.Errorf("read the compatibility level of %s: %w", s.Subject, err)
+		return st, fmt.Errorf("read the compatibility level of %s: %w", s.Subject, withStatus(err))
 	}
 	st.Level = level
 	newest, err := c.registry.SchemaByVersion(ctx, s.Subject, -1)
@@ -47,13 +47,13 @@ func (c *Client) Standing(ctx context.Context, s Schema) (Standing, error) {
 		return st, nil
 	}
 	if err != nil {
-		return st, fmt.Errorf("read the newest version of %s: %w", s.Subject, err)
+		return st, fmt.Errorf("read the newest version of %s: %w", s.Subject, withStatus(err))
 	}
 	st.State, st.Latest, st.Newest = Changed, newest.Version, newest.Schema.Schema
 	ours, err := c.registry.LookupSchema(ctx, s.Subject, s.body())
 	switch {
 	case err != nil && !notFound(err):
-		return st, fmt.Errorf("look %s up: %w", s.Subject, err)
+		return st, fmt.Errorf("look %s up: %w", s.Subject, withStatus(err))
 	case err != nil:
 		return st, nil
 	}
@@ -87,7 +87,7 @@ func (c *Client) Check(ctx context.Context, s Schema) (Standing, []avro.Fault, e
 	const all = -2 // as many as the subject's level looks at
 	verdict, err := c.registry.CheckCompatibility(sr.WithParams(ctx, sr.Verbose), s.Subject, all, s.body())
 	if err != nil {
-		return st, nil, fmt.Errorf("check %s: %w", s.Subject, err)
+		return st, nil, fmt.Errorf("check %s: %w", s.Subject, withStatus(err))
 	}
 	if !verdict.Is {
 		for _, message := range append(verdict.Messages, "the registry refuses it") {
@@ -101,7 +101,7 @@ func (c *Client) Check(ctx context.Context, s Schema) (Standing, []avro.Fault, e
 func (c *Client) Text(ctx context.Context, subject string, version int) (string, error) {
 	text, err := c.registry.SchemaTextByVersion(ctx, subject, version)
 	if err != nil {
-		return "", fmt.Errorf("read version %d of %s: %w", version, subject, err)
+		return "", fmt.Errorf("read version %d of %s: %w", version, subject, withStatus(err))
 	}
 	return text, nil
 }
