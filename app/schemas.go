@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"trunkline/codecs"
 	"trunkline/registry"
@@ -76,6 +75,7 @@ func schemasOf(c Config, ids schemaIDs) *Schemas {
 	return s
 }
 
+// registerSchemas has the registry take what is written, and returns its ids.
 func registerSchemas(ctx context.Context, c Config) (schemaIDs, error) {
 	client, err := c.Registry.client()
 	if err != nil {
@@ -85,8 +85,6 @@ func registerSchemas(ctx context.Context, c Config) (schemaIDs, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
 	ids := schemaIDs{}
 	for _, s := range schemas {
 		if ids[s.Subject], err = client.Register(ctx, s); err != nil {

@@ -97,6 +97,7 @@ func TestSchemaCommands(t *testing.T) {
 
 	schema(2, "check", "nothing-value")
 	schema(2, "show", subject, "--version", "first")
+	schema(2, "show", subject, "--version", "9")
 	schema(2, "check", "one", "two")
 	schema(2, "everything")
 	c.Registry.URL = "http://127.0.0.1:1"

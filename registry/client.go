@@ -76,7 +76,7 @@ func (s Schema) body() sr.Schema { return sr.Schema{Schema: s.Text, Type: sr.Typ
 // [IncompatibleError].
 func (c *Client) Register(ctx context.Context, s Schema) (id int, err error) {
 	known, err := c.registry.LookupSchema(ctx, s.Subject, s.body())
-	if err != nil && !notFound(err) {
+	if err != nil && !NotFound(err) {
 		return 0, fmt.Errorf("look %s up: %w", s.Subject, withStatus(err))
 	}
 	if err == nil {
@@ -85,7 +85,7 @@ func (c *Client) Register(ctx context.Context, s Schema) (id int, err error) {
 	// Some registries keep no level for a subject without a version. Then the first
 	// is registered first; there is no other that it could break, and no record.
 	late := c.ensureFull(ctx, s.Subject)
-	if late != nil && !notFound(late) {
+	if late != nil && !NotFound(late) {
 		return 0, late
 	}
 	id, err = c.registry.RegisterSchema(ctx, s.Subject, s.body(), -1, -1)
@@ -107,7 +107,7 @@ func (c *Client) ensureFull(ctx context.Context, subject string) error {
 	if err == nil && Full(level) {
 		return nil
 	}
-	if err != nil && !notFound(err) {
+	if err != nil && !NotFound(err) {
 		return fmt.Errorf("read the compatibility level of %s: %w", subject, withStatus(err))
 	}
 	set := c.registry.SetCompatibility(ctx, sr.SetCompatibility{Level: sr.CompatFull}, subject)[0]
@@ -140,7 +140,8 @@ func withStatus(err error) error {
 	return err
 }
 
-func notFound(err error) bool {
+// NotFound reports whether the registry does not know what was asked for.
+func NotFound(err error) bool {
 	answer := new(sr.ResponseError)
 	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound
 }

@@ -38,12 +38,12 @@ type Standing struct {
 func (c *Client) Standing(ctx context.Context, s Schema) (Standing, error) {
 	st := Standing{Subject: s.Subject, State: Unknown, Text: s.Text}
 	level, err := c.level(sr.WithParams(ctx, sr.DefaultToGlobal), s.Subject)
-	if err != nil && !notFound(err) {
+	if err != nil && !NotFound(err) {
 		return st, fmt.Errorf("read the compatibility level of %s: %w", s.Subject, withStatus(err))
 	}
 	st.Level = level
 	newest, err := c.registry.SchemaByVersion(ctx, s.Subject, -1)
-	if notFound(err) {
+	if NotFound(err) {
 		return st, nil
 	}
 	if err != nil {
@@ -52,7 +52,7 @@ func (c *Client) Standing(ctx context.Context, s Schema) (Standing, error) {
 	st.State, st.Latest, st.Newest = Changed, newest.Version, newest.Schema.Schema
 	ours, err := c.registry.LookupSchema(ctx, s.Subject, s.body())
 	switch {
-	case err != nil && !notFound(err):
+	case err != nil && !NotFound(err):
 		return st, fmt.Errorf("look %s up: %w", s.Subject, withStatus(err))
 	case err != nil:
 		return st, nil

@@ -58,7 +58,7 @@ func schemaError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, new(*app.UnknownSubjectError)), errors.As(err, new(*registry.IncompatibleError)):
+	case errors.As(err, new(*app.UnknownSubjectError)), errors.As(err, new(*registry.IncompatibleError)), registry.NotFound(err):
 		return usageError{err}
 	default:
 		return environmentError{err}
