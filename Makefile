@@ -19,6 +19,9 @@ KAFKA_POM := integration/harness/kafka/pom.xml
 # The tests whose producers are fenced or refused on purpose.
 SARAMA_RACES := AnsweredErrors|BrokenConnections|SecondProcess|PausedProcess|StaleMember|ComeAndGo|LateCopyOfCommit
 
+# The tests of integration whose program is built with the race detector.
+RACED := KilledEdge|StartsWithoutKafka|StreamOutlives|NewKeyIsReleased|OddPayloads|BadRequests
+
 ARGS ?=
 PKG ?= ./...
 FUZZTIME ?= 30s
@@ -88,10 +91,11 @@ $(KAFKA): $(KAFKA_POM)
 	@touch $@.part && mv $@.part $@
 
 .PHONY: race
-race: go ## the same tests under the race detector; says what it leaves out
+race: go ## unit tests and some of the integration suite under the race detector; says what it leaves out
 	@echo 'NOT RUN under the race detector: tests of stream named $(SARAMA_RACES) (sarama v1.61.1 races with itself when a producer is refused)'
-	@echo 'NOT RUN under the race detector: HostileBodies of integration (it is the sender that would be slow; the edge is another process)'
-	@go test -race -count=1 -timeout 30m -skip '$(SARAMA_RACES)|HostileBodies' $(PKG)
+	@echo 'NOT RUN under the race detector: tests of integration but those named $(RACED) (the others add load, no code)'
+	@go test -race -count=1 -timeout 30m -skip '$(SARAMA_RACES)' $$(go list $(PKG) | grep -v '^trunkline/integration')
+	@go test -race -count=1 -timeout 30m -run '$(RACED)' ./integration -args -edge-kills 5
 
 .PHONY: selftest
 selftest: build ## 20,000 simulated events through the real edge; fails unless the ledger balances
@@ -118,6 +122,15 @@ bench: go ## every benchmark
 .PHONY: bench-edge
 bench-edge: go ## acks of the edge with its disk log, beside a handler that stores nothing
 	@go test -run '^$$' -bench BenchmarkEdge -benchtime 30000x ./ingest
+
+# The edge under what CI has no time for: KILLS= BODIES= AWAY= CUTS= FLIPS=.
+.PHONY: edge-long
+edge-long: KILLS = 1000
+edge-long: CUTS = 10000
+edge-long: go ## 1,000 kills of the edge, 1,000,000 malformed bodies, Kafka away for 60 s, 10,000 power cuts, 100,000 bit flips
+	@go test -count=1 -timeout 0 -v ./ingest/spool -args -cuts $(CUTS) -flips $(or $(FLIPS),100000)
+	@go test -count=1 -timeout 0 -v -run 'KilledEdge|EdgeOutlivesKafka|HostileBodies' ./integration -args \
+		-edge-kills $(KILLS) -hostile-bodies $(or $(BODIES),1000000) -kafka-away $(or $(AWAY),60s)
 
 .PHONY: ci
 ci: ## what is run on every push

@@ -59,7 +59,7 @@ type component struct {
 
 // components says what each role starts, in order; they stop in reverse.
 var components = map[Role][]component{
-	RoleIngest:  {edge, sources},
+	RoleIngest:  {settingUp, edge, sources},
 	RoleProcess: {stages},
 	RoleView:    {views},
 	RoleAll:     {views, stages, edge, sources},
@@ -162,12 +162,15 @@ func (a *App) Addr(flag string) string {
 	return ""
 }
 
-// Run sets up topics and plays the role until ctx ends. Then it stops in reverse
-// order: what was accepted is finished and committed (I8).
+// Run sets up topics and plays the role until ctx ends; an edge sets up beside its
+// work, and stages wait for their schemas. Then it stops in reverse order: what was
+// accepted is finished and committed (I8).
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.closeListeners()) }()
-	if err = setUpTopics(ctx, a.cfg); err != nil {
-		return err
+	if !a.opts.plays(settingUp) {
+		if err = setUpTopics(ctx, a.cfg); err != nil {
+			return err
+		}
 	}
 	// The parts end one after the other, so each has a context of its own.
 	var parts []*part

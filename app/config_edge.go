@@ -2,14 +2,12 @@ package app
 
 import (
 	"fmt"
-	"net/url"
 	"regexp"
 	"slices"
 	"time"
 
 	"trunkline/ingest"
 	"trunkline/ingest/keys"
-	"trunkline/ingest/oauth"
 	"trunkline/topology"
 
 	"trunkline/ingest/redacted"
@@ -64,23 +62,10 @@ type Credentials struct {
 	Require         ingest.Policy `yaml:"require,omitempty"`
 	// Strict refuses what does not verify; else it may wait in quarantine.
 	Strict bool `yaml:"strict,omitempty"`
+	// API is how we call the vendor, for what follows.
+	API API `yaml:"api,omitempty"`
 	// Stream is the vendor's event stream, which is read besides.
 	Stream *Stream `yaml:"stream,omitempty"`
-}
-
-// Stream is an event stream of a vendor (Server-Sent Events).
-type Stream struct {
-	URL     string `yaml:"url"`                // with its query
-	PollURL string `yaml:"poll_url,omitempty"` // asked for what the stream cannot give
-	OAuth   *OAuth `yaml:"oauth,omitempty"`
-}
-
-// OAuth is the grant of client credentials by which a vendor is called.
-type OAuth struct {
-	URL          string   `yaml:"url"` // of the login host
-	ClientID     string   `yaml:"client_id"`
-	ClientSecret string   `yaml:"client_secret"`
-	Scopes       []string `yaml:"scopes,omitempty"`
 }
 
 // JWT is an issuer of bearer tokens.
@@ -131,29 +116,6 @@ func (c Config) checkEdge(wrong func(field, format string, args ...any)) {
 	}
 }
 
-// check finds what is wrong with the stream of field.
-func (s *Stream) check(field string, wrong func(field, format string, args ...any)) {
-	for name, raw := range map[string]string{"url": s.URL, "poll_url": s.PollURL} {
-		if u, err := url.Parse(raw); (raw != "" || name == "url") && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
-			wrong(field+"."+name, "is no http(s) URL; copy it from the vendor's console")
-		}
-	}
-	if s.OAuth == nil {
-		return
-	}
-	if _, err := s.OAuth.source(nil); err != nil {
-		wrong(field+".oauth", "%v", err)
-	}
-}
-
-// source returns where tokens are got from; alarm is that of [oauth.Options].
-func (o *OAuth) source(alarm func(error, time.Duration)) (*oauth.Source, error) {
-	return oauth.NewSource(oauth.Options{
-		Grant:  oauth.Genesys{URL: o.URL, ClientID: o.ClientID, ClientSecret: redacted.Text(o.ClientSecret)},
-		Scopes: o.Scopes, Alarm: alarm,
-	})
-}
-
 // headerName is the name of a header as RFC 9110 allows it.
 var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]*$")
 
@@ -182,6 +144,7 @@ func (c Credentials) check(field string, wrong func(field, format string, args .
 			wrong(field+".jwt.keys_url", "%v", err)
 		}
 	}
+	c.API.check(field+".api", wrong)
 	if c.Stream != nil {
 		c.Stream.check(field+".stream", wrong)
 	}

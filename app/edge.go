@@ -19,20 +19,18 @@ import (
 
 // edge receives the vendors' deliveries over HTTP.
 var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
-	appender, err := stream.NewAppender(streamConfig(a.cfg, a.opts), topology.Partition)
-	if err != nil {
-		return nil, err
-	}
+	appender := stream.NewAppender(streamConfig(a.cfg, a.opts), topology.Partition)
 	disk, err := a.openSpool(rawLog{appender})
 	if err != nil {
 		return nil, errors.Join(err, appender.Close())
 	}
 	held := newQuarantine(streamConfig(a.cfg, a.opts), appender, a.cfg.Edge.Quarantine.Keep, a.opts.Logger)
+	held.told = func(waiting int) { a.metrics.quarantined.Set(float64(waiting)) }
 	ready := func() error { return errors.Join(appender.Ready(), spoolReady(disk)) }
 	opts := ingest.Options{
 		Log: rawLog{appender}, Spool: disk, Mappers: mappers, Logger: a.opts.Logger,
 		Answered: a.metrics.answered, Durable: a.metrics.durable,
-		Quarantine: held, KeysChanged: func(string, string) { held.keysChanged() },
+		Quarantine: held, KeysChanged: func(string, string) { held.keysChanged() }, KeysFetched: a.metrics.keysFetched,
 		DefaultTenants: a.cfg.Edge.DefaultTenants, ReplayWindow: a.cfg.Edge.ReplayWindow, DeferFor: a.cfg.Edge.Quarantine.Keep,
 		DeferredPerHour: a.cfg.Edge.Quarantine.DeliveriesPerHour, DeferredBytesPerHour: a.cfg.Edge.Quarantine.BytesPerHour,
 		Ready: func(context.Context) []string {

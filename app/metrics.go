@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"trunkline/ingest"
+	"trunkline/ingest/oauth"
 	"trunkline/ingest/spool"
 )
 
@@ -23,6 +24,9 @@ type metrics struct {
 	accepted *prometheus.HistogramVec
 	fsyncs   prometheus.Histogram
 	lost     *prometheus.CounterVec
+
+	keyFetches  *prometheus.CounterVec
+	quarantined prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -50,8 +54,16 @@ func newMetrics() *metrics {
 			Name: "trunkline_spool_lost_total",
 			Help: "Accepted deliveries that the spool's disk lost.",
 		}, []string{"tenant"}),
+		keyFetches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "trunkline_key_fetches_total",
+			Help: "Fetches of the keys that vendors publish, by result: ok or failed.",
+		}, []string{"vendor", "tenant", "result"}),
+		quarantined: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "trunkline_quarantine_deliveries",
+			Help: "Deliveries that wait to be verified, as this edge saw them last.",
+		}),
 	}
-	m.registry.MustRegister(m.answers, m.events, m.accepted, m.fsyncs, m.lost,
+	m.registry.MustRegister(m.answers, m.events, m.accepted, m.fsyncs, m.lost, m.keyFetches, m.quarantined,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -71,8 +83,28 @@ func (m *metrics) spoolLost(tenant string, deliveries uint64) {
 	m.lost.WithLabelValues(tenant).Add(float64(deliveries))
 }
 
+func (m *metrics) keysFetched(vendor, tenant string, err error) {
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	m.keyFetches.WithLabelValues(vendor, tenant, result).Inc()
+}
+
 // watch adds what waits in a spool to the figures.
 func (m *metrics) watch(s *spool.Spool) { m.registry.MustRegister(spoolCollector{s}) }
+
+// watchTokens adds how long the token of a credential is good to the figures.
+func (m *metrics) watchTokens(vendor, tenant string, tokens *oauth.Source) {
+	if tokens == nil {
+		return
+	}
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "trunkline_token_left_seconds",
+		Help:        "How long the token for a vendor's API is good; 0 when there is none.",
+		ConstLabels: prometheus.Labels{"vendor": vendor, "tenant": tenant},
+	}, func() float64 { return tokens.Left().Seconds() }))
+}
 
 // spoolCollector tells of the tenants' queues of a spool.
 type spoolCollector struct{ spool *spool.Spool }

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"time"
 
+	"trunkline/codecs"
+	"trunkline/event"
 	"trunkline/ingest"
 	"trunkline/stream"
 	"trunkline/topology"
@@ -26,6 +28,7 @@ type quarantine struct {
 	release func(context.Context, ingest.Deferred) (ingest.Verdict, error)
 	keep    time.Duration
 	now     func() time.Time
+	told    func(waiting int) // after every sweep, for metrics
 	logger  *slog.Logger
 
 	wake    chan struct{}
@@ -48,7 +51,7 @@ type waiting struct {
 func newQuarantine(cfg stream.Config, a *stream.Appender, keep time.Duration, logger *slog.Logger) *quarantine {
 	topic := string(topology.QuarantineTopic)
 	return &quarantine{
-		appender: a, keep: keep, now: time.Now, logger: logger,
+		appender: a, keep: keep, now: time.Now, told: func(int) {}, logger: logger,
 		read: func(ctx context.Context, from offsets, fn func(stream.Record) error) error {
 			return stream.Read(ctx, cfg, stream.Range{Topics: []string{topic}, From: map[string]map[int32]int64{topic: from}}, fn)
 		},
@@ -127,42 +130,36 @@ func (q *quarantine) sweep(ctx context.Context) error {
 		clear(q.waiting)
 		return fmt.Errorf("read the quarantine: %w", err)
 	}
-	expired := 0
+	given := 0
 	defer func() {
-		if expired > 0 {
-			q.logger.Warn("deferred deliveries never verified and are given up", "count", expired)
+		q.told(len(q.waiting))
+		if given > 0 {
+			q.logger.Warn("deferred deliveries never verified and are dead letters", "count", given)
 		}
 	}()
-	if from := q.untried(); from != nil {
-		err := q.read(ctx, from, func(r stream.Record) error {
-			verdict, err := q.try(ctx, r)
-			if verdict == ingest.Expired && err == nil {
-				expired++
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("release from the quarantine: %w", err)
-		}
+	from := q.due()
+	if from == nil {
+		return nil
 	}
-	for id, w := range q.waiting {
-		if q.now().Sub(w.since) <= q.keep {
-			continue
+	err = q.read(ctx, from, func(r stream.Record) error {
+		gaveUp, err := q.try(ctx, r)
+		if gaveUp {
+			given++
 		}
-		if err := q.done(ctx, id); err != nil {
-			return err
-		}
-		expired++
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("release from the quarantine: %w", err)
 	}
 	return nil
 }
 
-// untried returns where to read from, for each partition: the first delivery to
-// try, or the end.
-func (q *quarantine) untried() offsets {
+// due returns where to read from, for each partition: the first delivery to try or
+// to give up, or the end. Nil: there is none.
+func (q *quarantine) due() offsets {
 	from, some := maps.Clone(q.next), false
 	for _, w := range q.waiting {
-		if !w.tried {
+		if !w.tried || q.over(w) {
 			from[w.partition], some = min(from[w.partition], w.offset), true
 		}
 	}
@@ -172,27 +169,58 @@ func (q *quarantine) untried() offsets {
 	return from
 }
 
-// try releases the delivery of a record, if it waits for that.
-func (q *quarantine) try(ctx context.Context, r stream.Record) (ingest.Verdict, error) {
+func (q *quarantine) over(w waiting) bool { return q.now().Sub(w.since) > q.keep }
+
+// try releases the delivery of a record, if it waits for that, or gives it up.
+func (q *quarantine) try(ctx context.Context, r stream.Record) (gaveUp bool, err error) {
 	id := string(r.Key)
 	w, ok := q.waiting[id]
-	if !ok || w.tried || w.partition != r.Partition || w.offset != r.Offset {
-		return ingest.Held, nil
+	if !ok || w.tried && !q.over(w) || w.partition != r.Partition || w.offset != r.Offset {
+		return false, nil
 	}
-	verdict := ingest.Expired // what cannot be read never verifies
+	verdict := ingest.Expired
 	var d ingest.Deferred
-	if json.Unmarshal(r.Value, &d) == nil {
-		var err error
+	switch {
+	case json.Unmarshal(r.Value, &d) != nil:
+		d = ingest.Deferred{ID: id, Body: r.Value} // it never verifies
+	case !w.tried:
 		if verdict, err = q.release(ctx, d); err != nil {
-			return verdict, err
+			return false, err
 		}
 	}
-	if verdict != ingest.Held {
-		return verdict, q.done(ctx, id)
+	switch verdict {
+	case ingest.Released:
+		return false, q.done(ctx, id)
+	case ingest.Expired:
+		if err := q.appender.Append(ctx, []stream.Outgoing{letterOf(d)}); err != nil {
+			return false, fmt.Errorf("give up delivery %s: %w", id, err)
+		}
+		return true, q.done(ctx, id)
+	default:
+		w.tried = true
+		q.waiting[id] = w
+		return false, nil
 	}
-	w.tried = true
-	q.waiting[id] = w
-	return verdict, nil
+}
+
+// letterOf is the dead letter of a delivery that never verified (I6). It never was
+// in a raw topic, so it stands outside the ledger.
+func letterOf(d ingest.Deferred) stream.Outgoing {
+	letter := codecs.DeadLetter{
+		Reason: event.Unverified, Stage: codecs.QuarantineStage, Detail: d.Reason,
+		Key: d.ID, IngestID: d.ID, Attempt: 1, FirstSeenMs: d.Received.UnixMilli(),
+	}
+	raw := event.Raw{
+		Vendor: d.Vendor, Tenant: d.Tenant, Transport: event.Push, ReceivedMs: d.Received.UnixMilli(),
+		ContentType: d.Header.Get("Content-Type"), TopicHint: d.Topic,
+	}
+	body := d.Body
+	if body == nil {
+		body = []byte{} // no value would be a tombstone
+	}
+	return outgoing([]ingest.Record{{
+		Topic: string(topology.DeadLettersTopic), Key: d.ID, Value: body, Headers: append(raw.Headers(), letter.Headers()...),
+	}})[0]
 }
 
 func (q *quarantine) done(ctx context.Context, id string) error {

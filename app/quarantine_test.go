@@ -14,6 +14,7 @@ import (
 
 	"trunkline/ingest"
 	"trunkline/stream"
+	"trunkline/topology"
 )
 
 // memoryTopic is a topic of two partitions. Its lock is that of all that a test
@@ -21,7 +22,8 @@ import (
 type memoryTopic struct {
 	mu      sync.Mutex
 	records [2][]stream.Record
-	reads   int // records that were read
+	letters []string // bodies of dead letters
+	reads   int      // records that were read
 	fail    error
 }
 
@@ -32,6 +34,10 @@ func (m *memoryTopic) Append(_ context.Context, records []stream.Outgoing) error
 		return m.fail
 	}
 	for _, r := range records {
+		if r.Topic == string(topology.DeadLettersTopic) {
+			m.letters = append(m.letters, string(r.Value))
+			continue
+		}
 		p := int32(len(r.Key) % 2)
 		m.records[p] = append(m.records[p], stream.Record{
 			Topic: r.Topic, Partition: p, Offset: int64(len(m.records[p])), Key: []byte(r.Key), Value: r.Value, Time: time.Now(),
@@ -167,8 +173,11 @@ func TestQuarantine(t *testing.T) {
 			t.Fatal(err)
 		}
 		check("new3 body of new3")
-		if strings.Count(logs.String(), "never verified") != 1 || !strings.Contains(logs.String(), "count=2") {
+		if strings.Count(logs.String(), "never verified") != 2 || strings.Count(logs.String(), "count=1") != 2 {
 			t.Errorf("the end of two is not told: %s", logs.String())
+		}
+		if want := []string{"body of forged", "body of never"}; !slices.Equal(m.letters, want) {
+			t.Errorf("dead letters %q, want %q", m.letters, want)
 		}
 		other.keysChanged()
 		if err := other.sweep(t.Context()); err != nil || len(other.waiting) != 0 {

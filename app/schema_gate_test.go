@@ -32,7 +32,8 @@ var (
 // one wrote by, and nothing else.
 //
 // Seen failing with the file not looked at, with text or registry not compared, with
-// known ids taken where the registry refuses, and with ids kept of another start.
+// known ids taken where the registry refuses, with ids that are not kept, and with an
+// end instead of a wait.
 func TestSchemaGate(t *testing.T) {
 	const here = "http://here"
 	for _, tt := range []struct {

@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"trunkline/state"
 	"trunkline/stream"
@@ -33,6 +35,47 @@ func setUpTopics(ctx context.Context, c Config) error {
 	}
 	return nil
 }
+
+// settingUp makes the topics beside an edge, which takes deliveries also where Kafka
+// is away, and needs no registry. Only what is wrong with a cluster from the start
+// ends the process: later that would take the edge from the vendors.
+var settingUp = component{"set-up", func(a *App) (func(context.Context) error, error) {
+	a.check("set-up", func() error { return nil })
+	return func(ctx context.Context) error {
+		for tries := 0; ; tries++ {
+			done := make(chan error, 1)
+			go func() { done <- setUpTopics(ctx, a.cfg) }()
+			var err error
+			select {
+			case err = <-done:
+			case <-ctx.Done(): // it waits for a broker that does not answer
+				return nil
+			}
+			var cluster *stream.ClusterError
+			switch {
+			case err == nil:
+				if tries > 0 {
+					a.opts.Logger.Info("topics are set up")
+				}
+				<-ctx.Done()
+				return nil
+			case ctx.Err() != nil:
+				return nil
+			case tries == 0 && errors.As(err, &cluster):
+				return err
+			case tries == 0 || errors.As(err, &cluster):
+				a.opts.Logger.Error("topics are not set up: trying again", "error", err)
+			}
+			select {
+			case <-time.After(setUpPause):
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}, nil
+}}
+
+const setUpPause = 2 * time.Second
 
 // SetUpError is a cluster or a registry that cannot be reached or is not as it
 // must be. Nothing was processed.

@@ -4,18 +4,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"trunkline/ingest"
-	"trunkline/ingest/outbound"
 	"trunkline/ingest/sse"
 	"trunkline/stream"
 	"trunkline/topology"
 )
 
-// sources reads what vendors do not send: their event streams. Each is read by one
-// process of the deployment at a time.
+// sources reads what vendors do not send. Each source is run by one process of the
+// deployment at a time.
 var sources = component{"sources", func(a *App) (func(context.Context) error, error) {
 	o := stream.SourcesOptions{
 		Group: string(topology.SourcesGroup), Positions: string(topology.PositionsTopic), Partition: topology.Partition,
@@ -23,17 +21,21 @@ var sources = component{"sources", func(a *App) (func(context.Context) error, er
 	limiter := sse.NewLimiter(streamsPerSecond)
 	for _, t := range a.cfg.Tenants {
 		for vendor, c := range t.Vendors {
-			if c.Stream == nil {
-				continue
-			}
-			s, err := c.Stream.reader(vendor, t.ID, limiter, a.opts.Logger.With("vendor", vendor, "tenant", t.ID))
+			logger := a.opts.Logger.With("vendor", vendor, "tenant", t.ID)
+			by, err := c.API.caller(tokenAlarm(logger))
 			if err != nil {
-				return nil, fmt.Errorf("stream of %s for tenant %s: %w", vendor, t.ID, err)
+				return nil, fmt.Errorf("call %s for tenant %s: %w", vendor, t.ID, err)
 			}
-			o.Sources = append(o.Sources, stream.Source{
-				Name: vendor + "/" + t.ID + "/stream",
-				Run:  func(ctx context.Context, log *stream.SourceLog) error { return s.Run(ctx, positionLog{log}) },
-			})
+			a.metrics.watchTokens(vendor, t.ID, by.tokens)
+			add := func(kind string, run func(context.Context, ingest.PositionLog) error) {
+				o.Sources = append(o.Sources, stream.Source{
+					Name: vendor + "/" + t.ID + "/" + kind,
+					Run:  func(ctx context.Context, log *stream.SourceLog) error { return run(ctx, positionLog{log}) },
+				})
+			}
+			if c.Stream != nil {
+				add("stream", c.Stream.reader(vendor, t.ID, by, limiter, logger).Run)
+			}
 		}
 	}
 	a.check("sources", func() error { return nil })
@@ -46,14 +48,24 @@ var sources = component{"sources", func(a *App) (func(context.Context) error, er
 	}, nil
 }}
 
+// tokenAlarm tells the operator that a credential needs him.
+func tokenAlarm(logger *slog.Logger) func(error, time.Duration) {
+	return func(err error, left time.Duration) {
+		if err != nil {
+			logger.Error("no new token", "error", err, "left", left)
+		} else {
+			logger.Info("there is a token again")
+		}
+	}
+}
+
 // streamsPerSecond are the connections to one host that a process makes.
 const streamsPerSecond = 5
 
 // reader is the stream as the edges read it.
-func (s *Stream) reader(vendor, tenant string, limiter *sse.Limiter, logger *slog.Logger) (ingest.Stream, error) {
+func (s *Stream) reader(vendor, tenant string, by caller, limiter *sse.Limiter, logger *slog.Logger) ingest.Stream {
 	r := ingest.Stream{
-		Vendor: vendor, Tenant: tenant, Mapper: mappers[vendor], PollURL: s.PollURL,
-		HTTP: budgeted(outbound.NewClient()),
+		Vendor: vendor, Tenant: tenant, Mapper: mappers[vendor], PollURL: s.PollURL, HTTP: by.client,
 		Client: sse.Options{
 			URL: s.URL, Limiter: limiter,
 			Alarm: func(err error) { logger.Error("stream needs attention", "error", err) },
@@ -66,27 +78,10 @@ func (s *Stream) reader(vendor, tenant string, limiter *sse.Limiter, logger *slo
 			},
 		},
 	}
-	if s.OAuth == nil {
-		return r, nil
+	if by.tokens != nil {
+		r.Client.Tokens = by.tokens
 	}
-	tokens, err := s.OAuth.source(func(err error, left time.Duration) {
-		if err != nil {
-			logger.Error("no new token", "error", err, "left", left)
-		} else {
-			logger.Info("there is a token again")
-		}
-	})
-	if err != nil {
-		return ingest.Stream{}, err
-	}
-	r.Client.Tokens, r.HTTP = tokens, tokens.Client(r.HTTP)
-	return r, nil
-}
-
-// budgeted bounds the calls of a credential.
-func budgeted(c *http.Client) *http.Client {
-	c.Transport = outbound.NewBudget(c.Transport, outbound.DefaultPerMinute, time.Now)
-	return c
+	return r
 }
 
 // positionLog is the log of a source as a stream sees it.

@@ -19,6 +19,10 @@ const (
 	HeaderDLQFirstSeen = "dlq.first_seen" // epoch ms
 )
 
+// QuarantineStage is the stage of deliveries that never verified: they never were
+// in a raw topic, and stand outside the ledger.
+const QuarantineStage = "quarantine"
+
 // DeadLetter is what a dead letter tells beside the original bytes, which are
 // its value, whole and unaltered (I6).
 type DeadLetter struct {

@@ -32,7 +32,7 @@ func TestDeadLetterHeaders(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
-	quarantined := codecs.DeadLetter{Reason: event.MalformedJSON, Stage: "quarantine"}
+	quarantined := codecs.DeadLetter{Reason: event.MalformedJSON, Stage: codecs.QuarantineStage}
 	for _, d := range []codecs.DeadLetter{full, quarantined} {
 		got, err := codecs.ParseDeadLetter(headerMap(d.Headers()))
 		if diff := cmp.Diff(d, got); err != nil || diff != "" {

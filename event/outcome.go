@@ -20,6 +20,7 @@ const (
 	MapperPanic   Reason = "mapper_panic"
 	Unmergeable   Reason = "unmergeable" // a partial image that does not fit the row
 	Undecodable   Reason = "undecodable" // an internal record that cannot be read
+	Unverified    Reason = "unverified"  // nobody's keys verified it in time; it was in quarantine
 )
 
 // Rejected is the error of a mapper that cannot read a record: the record

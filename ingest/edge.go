@@ -36,6 +36,8 @@ type Options struct {
 	// KeysChanged is told when a tenant's keys have a new one: deliveries in
 	// quarantine may verify with it. Default: nobody is.
 	KeysChanged func(vendor, tenant string)
+	// KeysFetched is told of every fetch of a tenant's keys. Default: nobody is.
+	KeysFetched func(vendor, tenant string, err error)
 	// ReplayWindow is how far a signed timestamp may lie from the arrival, either
 	// way. Default: 5 min.
 	ReplayWindow time.Duration
@@ -88,6 +90,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.KeysChanged == nil {
 		o.KeysChanged = func(string, string) {}
+	}
+	if o.KeysFetched == nil {
+		o.KeysFetched = func(string, string, error) {}
 	}
 	if o.ReplayWindow == 0 {
 		o.ReplayWindow = 5 * time.Minute

@@ -188,6 +188,7 @@ func (s *sender) newSet(o Options, static []keys.Key, url string) *keys.Set {
 		Static: static, URL: url, Transport: o.KeyTransport, Now: o.Now,
 		Logger:  o.Logger.With("vendor", s.vendor, "tenant", s.tenant),
 		Changed: func() { o.KeysChanged(s.vendor, s.tenant) },
+		Fetched: func(err error) { o.KeysFetched(s.vendor, s.tenant, err) },
 	})
 }
 

@@ -24,8 +24,8 @@ import (
 // again. What it alone knows is waited for, at the first start and for a new tenant,
 // and nothing is lost meanwhile; every record has the registry's id.
 //
-// Seen failing with set-up by every role, with ids that are not kept, and with a
-// process that ends when the registry is away.
+// Seen failing with schemas registered before a role is played, and with ids that
+// are not kept.
 func TestRegistryIsAway(t *testing.T) {
 	d := harness.StartDeployment(t)
 	c := d.Config

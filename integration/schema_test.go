@@ -23,7 +23,7 @@ import (
 // and the next start puts the subject back under FULL.
 //
 // Seen failing with register that needs no --execute, with check that ends with 0,
-// and with stages that check their schemas at every start.
+// and with the level of a registered text left as it is.
 func TestSchemaCommands(t *testing.T) {
 	const subject = "ccaaus.events.genesys.gate-value"
 	d := harness.StartDeployment(t)

@@ -64,7 +64,8 @@ func TestStreamOutlivesItsReaders(t *testing.T) {
 	d := harness.StartDeployment(t)
 	c := d.Config
 	genesys := c.Tenants[0].Vendors[topology.Genesys]
-	genesys.Stream = &app.Stream{URL: url + "/stream", OAuth: &app.OAuth{URL: url, ClientID: "trunkline", ClientSecret: "s"}}
+	genesys.Stream = &app.Stream{URL: url + "/stream"}
+	genesys.API = app.API{OAuth: &app.OAuth{URL: url, ClientID: "trunkline", ClientSecret: "s"}}
 	c.Tenants[0].Vendors[topology.Genesys] = genesys
 	if err := app.WriteConfig(d.File, c); err != nil {
 		t.Fatal(err)

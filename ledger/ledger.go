@@ -33,9 +33,6 @@ func (r *Record) position() event.Position {
 // expiry. It stands outside the join but inside the history of its entity.
 const HeaderCause = "cause"
 
-// quarantine is the stage of dead letters that never reached a raw topic.
-const quarantine = "quarantine"
-
 // Config configures a [Ledger]. The zero value checks everything that the
 // topics hold, but no rows.
 type Config struct {
@@ -162,7 +159,7 @@ func (l *Ledger) addRaw(r Record) error {
 }
 
 func (l *Ledger) addDeadLetter(r Record) error {
-	if string(r.Headers[codecs.HeaderDLQStage]) == quarantine {
+	if string(r.Headers[codecs.HeaderDLQStage]) == codecs.QuarantineStage {
 		return nil
 	}
 	l.addOutput(r, event.FateDeadLetter)

@@ -15,11 +15,19 @@ import (
 // edges. It is idempotent, yet "failed" stays ambiguous under broker death;
 // whoever sends again relies on dedup.
 type Appender struct {
-	client    sarama.Client
-	async     sarama.AsyncProducer
 	partition func(key string, partitions int32) int32
 	pending   atomic.Int64 // bytes that wait for their ack
-	drained   sync.WaitGroup
+	cancel    context.CancelFunc
+	connected chan struct{} // closed once kafka is set
+	kafka     connection
+	close     sync.Once // of kafka
+}
+
+// connection is an appender's way to Kafka.
+type connection struct {
+	client  sarama.Client
+	async   sarama.AsyncProducer
+	drained *sync.WaitGroup
 }
 
 // pendingLimitBytes bounds what an appender holds while Kafka is away.
@@ -37,29 +45,56 @@ type Outgoing struct {
 	Headers []sarama.RecordHeader
 }
 
-// NewAppender connects to Kafka. partition is the partition rule.
-func NewAppender(cfg Config, partition func(key string, partitions int32) int32) (*Appender, error) {
+// NewAppender returns an appender that connects to Kafka as soon as it is there.
+// partition is the partition rule.
+func NewAppender(cfg Config, partition func(key string, partitions int32) int32) *Appender {
 	cfg = cfg.withDefaults()
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &Appender{partition: partition, cancel: cancel, connected: make(chan struct{})}
+	go a.connect(ctx, cfg) // an attempt under way cannot be ended: nobody waits for it
+	return a
+}
+
+// connect tries until it succeeds or the appender is closed.
+func (a *Appender) connect(ctx context.Context, cfg Config) {
+	for tries := 0; ctx.Err() == nil; tries++ {
+		k, err := a.dial(cfg)
+		if err == nil {
+			a.kafka = k
+			close(a.connected)
+			if ctx.Err() != nil {
+				_ = a.disconnect() // it was closed meanwhile; nothing was written
+			}
+			return
+		}
+		if tries == 0 {
+			cfg.Logger.Error("Kafka cannot be reached: trying again", "error", err)
+		}
+		wait(ctx, sessionBackoff(tries))
+	}
+}
+
+func (a *Appender) dial(cfg Config) (connection, error) {
 	client, err := sarama.NewClient(cfg.Brokers, cfg.producer("edge-"+cfg.Instance))
 	if err != nil {
-		return nil, fmt.Errorf("connect the appender: %w", err)
+		return connection{}, fmt.Errorf("connect the appender: %w", err)
 	}
 	async, err := sarama.NewAsyncProducerFromClient(client)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start the appender: %w", err), client.Close())
+		return connection{}, errors.Join(fmt.Errorf("start the appender: %w", err), client.Close())
 	}
-	a := &Appender{client: client, async: async, partition: partition}
-	a.drained.Go(func() {
+	k := connection{client: client, async: async, drained: new(sync.WaitGroup)}
+	k.drained.Go(func() {
 		for msg := range async.Successes() {
 			a.answer(msg, nil)
 		}
 	})
-	a.drained.Go(func() {
+	k.drained.Go(func() {
 		for err := range async.Errors() {
 			a.answer(err.Msg, err.Err)
 		}
 	})
-	return a, nil
+	return k, nil
 }
 
 // batch is one Append that waits for all of its records.
@@ -93,9 +128,14 @@ func (a *Appender) Append(ctx context.Context, records []Outgoing) error {
 	if err := a.Ready(); err != nil {
 		return err
 	}
+	select {
+	case <-a.connected:
+	case <-ctx.Done():
+		return fmt.Errorf("connect to Kafka: %w", ctx.Err())
+	}
 	b := &batch{left: len(records), ready: make(chan struct{})}
 	for i, r := range records {
-		partitions, err := a.client.Partitions(r.Topic)
+		partitions, err := a.kafka.client.Partitions(r.Topic)
 		if err != nil {
 			return fmt.Errorf("read the partitions of %s: %w", r.Topic, err)
 		}
@@ -105,7 +145,7 @@ func (a *Appender) Append(ctx context.Context, records []Outgoing) error {
 		}
 		a.pending.Add(int64(len(r.Value)))
 		select {
-		case a.async.Input() <- msg:
+		case a.kafka.async.Input() <- msg:
 		case <-ctx.Done():
 			a.pending.Add(-int64(len(r.Value)))
 			return fmt.Errorf("append record %d of %d: %w", i+1, len(records), ctx.Err())
@@ -136,17 +176,32 @@ const closeTime = 5 * time.Second
 // Close waits for what is under way, but not for a Kafka that is away: nobody
 // was told that those records are safe.
 func (a *Appender) Close() error {
-	a.async.AsyncClose()
+	a.cancel()
+	select {
+	case <-a.connected:
+		return a.disconnect()
+	default:
+		return nil
+	}
+}
+
+func (a *Appender) disconnect() (err error) {
+	a.close.Do(func() { err = a.kafka.close() })
+	return err
+}
+
+func (k connection) close() error {
+	k.async.AsyncClose()
 	answered := make(chan struct{})
 	go func() {
-		a.drained.Wait()
+		k.drained.Wait()
 		close(answered)
 	}()
 	select {
 	case <-answered:
-		return a.client.Close()
+		return k.client.Close()
 	case <-time.After(closeTime):
-		err := a.client.Close() // without connections every record fails
+		err := k.client.Close() // without connections every record fails
 		<-answered
 		return err
 	}

@@ -72,10 +72,7 @@ func TestCreateTopicsRefusesWhatOthersLaidOut(t *testing.T) {
 	// Of a table's rows the first that a reader sees counts: "1…", not the
 	// tombstone, nor what is aborted.
 	produceAborted(t, b.Addr(), &kgo.Record{Topic: tableTopic, Key: []byte("k"), Value: []byte("9")})
-	a, err := NewAppender(cfg, topology.Partition)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := NewAppender(cfg, topology.Partition)
 	defer func() { _ = a.Close() }()
 	for _, value := range [][]byte{nil, []byte("17"), []byte("2")} {
 		if err := a.Append(t.Context(), []Outgoing{{Topic: tableTopic, Key: "k", Value: value}}); err != nil {

@@ -35,7 +35,7 @@ func Example() {
 	for _, topic := range []string{"words", "counts", "count-table"} {
 		check(stream.CreateTopics(ctx, cfg, []stream.TopicSpec{{Name: topic, Partitions: 2, Replication: 1}}))
 	}
-	words := must(stream.NewAppender(cfg, topology.Partition))
+	words := stream.NewAppender(cfg, topology.Partition)
 	for _, word := range []string{"ring", "hold", "ring"} {
 		check(words.Append(ctx, []stream.Outgoing{{Topic: "words", Key: "call", Value: []byte(word)}}))
 	}

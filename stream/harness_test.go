@@ -149,10 +149,7 @@ type input struct {
 func newInput(t *testing.T, cfg Config) *input {
 	t.Helper()
 	cfg.Instance = "input"
-	a, err := NewAppender(cfg, topology.Partition)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := NewAppender(cfg, topology.Partition)
 	t.Cleanup(func() {
 		if err := a.Close(); err != nil {
 			t.Error(err)

@@ -389,10 +389,7 @@ func TestTimersFollowTheLog(t *testing.T) {
 	opts.Store = state.Options{Timers: func(row []byte) []state.Timer {
 		return []state.Timer{{Clock: "log", AtMs: int64(binary.BigEndian.Uint64(row))}}
 	}}
-	a, err := NewAppender(cfg, opts.Partition)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := NewAppender(cfg, opts.Partition)
 	t.Cleanup(func() { _ = a.Close() })
 	at := func(ms uint64, key string) Outgoing {
 		return Outgoing{Topic: inputTopic, Key: key, Value: []byte("x"), Headers: []sarama.RecordHeader{
@@ -437,10 +434,7 @@ func TestRecreatedTopicStartsEmpty(t *testing.T) {
 	cfg := config(t, b.Addr(), "p1")
 	for range 2 {
 		createCounterTopics(t, cfg)
-		a, err := NewAppender(cfg, func(string, int32) int32 { return 0 })
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := NewAppender(cfg, func(string, int32) int32 { return 0 })
 		if err := a.Append(t.Context(), []Outgoing{{Topic: inputTopic, Key: "k", Value: []byte("1")}}); err != nil {
 			t.Fatal(err)
 		}

@@ -17,10 +17,7 @@ func TestReadyViewHasEveryRow(t *testing.T) {
 	b := startBroker(t)
 	cfg := config(t, b.Addr(), "v1")
 	createTopics(t, cfg, tableTopic)
-	a, err := NewAppender(cfg, topology.Partition)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := NewAppender(cfg, topology.Partition)
 	defer a.Close() //nolint:errcheck // a test's own
 	var records []Outgoing
 	for i := range rows {

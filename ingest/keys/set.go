@@ -30,9 +30,10 @@ type Options struct {
 	Transport http.RoundTripper // default: that of [outbound.NewClient]
 	Now       func() time.Time  // default: time.Now
 	Logger    *slog.Logger      // default: none
-	// Changed is called after a fetch that brought a new key. Default: nobody is
-	// told.
+	// Changed is called after a fetch that brought a new key, Fetched after every
+	// fetch. Default: nobody is told.
 	Changed func()
+	Fetched func(error)
 }
 
 // Set is the keys by which one sender is known. Its methods may be called
@@ -78,6 +79,9 @@ func NewSet(o Options) *Set {
 	}
 	if o.Changed == nil {
 		o.Changed = func() {}
+	}
+	if o.Fetched == nil {
+		o.Fetched = func(error) {}
 	}
 	s := &Set{o: o, client: newClient(o.Transport), wake: make(chan struct{}, 1), loaded: o.URL == ""}
 	for _, k := range o.Static {
@@ -278,6 +282,7 @@ func (s *Set) fetch(ctx context.Context) time.Time {
 	}
 	s.mu.Unlock()
 	s.land(err)
+	s.o.Fetched(err)
 	if changed {
 		s.o.Changed()
 	}

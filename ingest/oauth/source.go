@@ -112,6 +112,13 @@ func (s *Source) Drop(access string) {
 	}
 }
 
+// Left returns how long the token is good; 0 when there is none.
+func (s *Source) Left() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(0, s.ends.Sub(s.by.now()))
+}
+
 // kept returns the token, whether it is to be renewed, and whether it is good.
 func (s *Source) kept() (access string, renew, good bool) {
 	s.mu.Lock()

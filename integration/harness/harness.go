@@ -47,7 +47,8 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "trunkline")
-	out, err := exec.CommandContext(context.Background(), "go", "build", "-o", path, "trunkline/cmd/trunkline").CombinedOutput() //nolint:gosec // our own package
+	args := slices.Concat([]string{"build"}, buildFlags, []string{"-o", path, "trunkline/cmd/trunkline"})
+	out, err := exec.CommandContext(context.Background(), "go", args...).CombinedOutput() //nolint:gosec // our own package
 	if err != nil {
 		return "", fmt.Errorf("build trunkline: %w\n%s", err, out)
 	}
@@ -108,6 +109,9 @@ func Start(t testing.TB, args ...string) *Process {
 	}()
 	t.Cleanup(func() {
 		p.Kill()
+		if strings.Contains(p.stderr.Tail(1<<20), "DATA RACE") { // see buildFlags
+			t.Error("trunkline has a data race")
+		}
 		if t.Failed() && p.stderr.Len() > 0 {
 			t.Logf("stderr of trunkline %s:\n%s", strings.Join(args, " "), p.stderr.Tail(8<<10))
 		}
