@@ -69,7 +69,6 @@ var components = map[Role][]component{
 type App struct {
 	cfg     Config
 	opts    Options
-	schemas *Schemas
 	metrics *metrics
 	outages *outages
 
@@ -164,13 +163,13 @@ func (a *App) Addr(flag string) string {
 	return ""
 }
 
-// Run sets up topics and schemas and plays the role until ctx ends; an edge sets up
-// beside its work. Then it stops in reverse order: what was accepted is finished and
-// committed (I8).
+// Run sets up topics and plays the role until ctx ends; an edge sets up beside its
+// work, and stages wait for their schemas. Then it stops in reverse order: what was
+// accepted is finished and committed (I8).
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.closeListeners()) }()
 	if !a.opts.plays(settingUp) {
-		if a.schemas, err = SetUp(ctx, a.cfg); err != nil {
+		if err = setUpTopics(ctx, a.cfg); err != nil {
 			return err
 		}
 	}

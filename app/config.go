@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
 	"time"
 
@@ -43,11 +42,6 @@ type Kafka struct {
 	MinISR         int           `yaml:"min_isr"`
 	CommitInterval time.Duration `yaml:"commit_interval"`
 	SessionTimeout time.Duration `yaml:"session_timeout"`
-}
-
-// Registry is the schema registry.
-type Registry struct {
-	URL string `yaml:"url"`
 }
 
 // Reorder says how long events wait for earlier ones of their entity.
@@ -123,9 +117,7 @@ func (c Config) Validate() error {
 			wrong("kafka.brokers", "%q is no host:port", b)
 		}
 	}
-	if u, err := url.Parse(c.Registry.URL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		wrong("registry.url", "%q is no http(s) URL", c.Registry.URL)
-	}
+	c.Registry.check(wrong)
 	for field, d := range map[string]time.Duration{
 		"raw_retention": c.RawRetention, "dedup_window": c.DedupWindow, "interaction_retention": c.InteractionRetention,
 		"reorder.config_hold": c.Reorder.ConfigHold, "reorder.interaction_hold": c.Reorder.InteractionHold,

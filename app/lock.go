@@ -61,4 +61,4 @@ func EmptyDataDir(dir string) error {
 const lockFile = "LOCK"
 
 // dataDirEntries are the names that Trunkline gives in a data dir.
-var dataDirEntries = []string{"kafka", "spool", "tables", "views", "trunkline.yaml"}
+var dataDirEntries = []string{"kafka", schemaIDsFile, schemaIDsFile + ".new", "spool", "tables", "views", "trunkline.yaml"}

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -28,29 +29,36 @@ var reading = map[string]vendors.Mapper{
 	topology.CXone:   vendors.Guarded(mappers[topology.CXone]),
 }
 
-// stages runs the topology's groups.
+// stages runs the topology's groups. They alone write by schemas, so that they alone
+// need the registry.
 var stages = component{"stages", func(a *App) (func(context.Context) error, error) {
-	cfg, err := StageConfig(a.cfg, a.schemas)
+	schemas, err := written(a.cfg)
 	if err != nil {
 		return nil, err
 	}
-	var group []*stream.Processor
-	for _, opts := range processors.Stages(cfg) {
-		p, err := stream.NewProcessor(streamConfig(a.cfg, a.opts), opts)
-		if err != nil {
-			return nil, err
-		}
-		group = append(group, p)
+	gate := &schemaGate{
+		register: func(ctx context.Context) (schemaIDs, error) { return registerSchemas(ctx, a.cfg) },
+		schemas:  schemas, logger: a.opts.Logger,
+		known: schemaStore{path: filepath.Join(a.opts.DataDir, schemaIDsFile), registry: a.cfg.Registry.URL},
 	}
-	a.check("stages", func() error {
-		for _, p := range group {
-			if err := p.Ready(); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	a.check("stages", gate.ready)
 	return func(ctx context.Context) error {
+		ids, err := gate.pass(ctx)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		group, err := newStages(a.cfg, a.opts, schemasOf(a.cfg, ids))
+		if err != nil {
+			return err
+		}
+		a.check("stages", func() error {
+			for _, p := range group {
+				if err := p.Ready(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		run, ctx := errgroup.WithContext(ctx)
 		for _, p := range group {
 			run.Go(func() error { return p.Run(ctx) })
@@ -58,6 +66,22 @@ var stages = component{"stages", func(a *App) (func(context.Context) error, erro
 		return run.Wait()
 	}, nil
 }}
+
+func newStages(c Config, o Options, s *Schemas) ([]*stream.Processor, error) {
+	cfg, err := StageConfig(c, s)
+	if err != nil {
+		return nil, err
+	}
+	var group []*stream.Processor
+	for _, opts := range processors.Stages(cfg) {
+		p, err := stream.NewProcessor(streamConfig(c, o), opts)
+		if err != nil {
+			return nil, err
+		}
+		group = append(group, p)
+	}
+	return group, nil
+}
 
 // StageConfig is what the configuration makes of the stages. Without schemas the
 // graphs can be drawn but write no Avro that a registry knows.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"trunkline/codecs/avro"
 )
 
 // registryError is an error as the API tells it
@@ -294,7 +296,7 @@ func errNoLevel(subject string) error {
 
 // levelBody is a level as requests to set it name it.
 type levelBody struct {
-	Level compatibility `json:"compatibility"`
+	Level avro.Level `json:"compatibility"`
 }
 
 func (a registryAPI) setGlobalLevel(r *http.Request) (any, error) { return a.putLevel(r, nil) }
@@ -309,8 +311,8 @@ func (a registryAPI) putLevel(r *http.Request, subject *string) (any, error) {
 	if err := readBody(r, &body); err != nil {
 		return nil, err
 	}
-	body.Level = compatibility(strings.ToUpper(string(body.Level)))
-	if !body.Level.valid() {
+	body.Level = avro.Level(strings.ToUpper(string(body.Level)))
+	if !body.Level.Valid() {
 		return nil, &registryError{http.StatusUnprocessableEntity, 42203, fmt.Sprintf("invalid compatibility level %q", body.Level)}
 	}
 	return body, a.subjects.setLevel(r.Context(), subject, body.Level)

@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"trunkline/codecs/avro"
 )
 
 // schemaTopic is the compacted topic in which Confluent's registry keeps its
@@ -41,7 +43,7 @@ type schemaValue struct {
 
 // configValue is the value of a CONFIG record; null takes the level back.
 type configValue struct {
-	Level compatibility `json:"compatibilityLevel"`
+	Level avro.Level `json:"compatibilityLevel"`
 }
 
 // schemaLog reads and writes the topic.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"trunkline/codecs/avro"
 )
 
 // subjects are the schemas of the registry: what its topic holds, in memory. A
@@ -19,8 +21,8 @@ type subjects struct {
 
 	mu     sync.RWMutex
 	all    map[string][]schemaVersion // by subject, in order of version
-	levels map[string]compatibility   // of subjects that have their own
-	global compatibility
+	levels map[string]avro.Level      // of subjects that have their own
+	global avro.Level
 	ids    map[string]int // by text
 	texts  map[int]string // by id
 	lastID int
@@ -38,8 +40,8 @@ func newSubjects(write func(context.Context, schemaKey, any) error) *subjects {
 	return &subjects{
 		append: write,
 		all:    make(map[string][]schemaVersion),
-		levels: make(map[string]compatibility),
-		global: compatBackward, // Confluent's default
+		levels: make(map[string]avro.Level),
+		global: avro.Backward, // Confluent's default
 		ids:    make(map[string]int),
 		texts:  make(map[int]string),
 	}
@@ -86,12 +88,12 @@ func (s *subjects) put(v schemaVersion) {
 	s.lastID = max(s.lastID, v.ID)
 }
 
-func (s *subjects) putLevel(subject *string, level compatibility) {
+func (s *subjects) putLevel(subject *string, level avro.Level) {
 	switch {
 	case subject == nil && level != "":
 		s.global = level
 	case subject == nil:
-		s.global = compatBackward
+		s.global = avro.Backward
 	case level != "":
 		s.levels[*subject] = level
 	default:
@@ -102,7 +104,7 @@ func (s *subjects) putLevel(subject *string, level compatibility) {
 // register returns the version of the text in the subject; a new one it checks
 // and adds.
 func (s *subjects) register(ctx context.Context, subject, text string) (schemaVersion, error) {
-	schema, err := parseAvro(text)
+	schema, err := avro.Parse(text)
 	if err != nil {
 		return schemaVersion{}, errInvalidSchema(err)
 	}
@@ -138,17 +140,17 @@ func (s *subjects) register(ctx context.Context, subject, text string) (schemaVe
 }
 
 // faultsAgainst returns why a schema breaks the level against the older versions.
-func faultsAgainst(level compatibility, schema *avroSchema, older []schemaVersion) ([]string, error) {
-	if n := len(older); n > 0 && !level.transitive() {
+func faultsAgainst(level avro.Level, schema *avro.Schema, older []schemaVersion) ([]string, error) {
+	if n := len(older); n > 0 && !level.Transitive() {
 		older = older[n-1:]
 	}
 	var faults []string
 	for _, v := range older {
-		o, err := parseAvro(v.Schema)
+		o, err := avro.Parse(v.Schema)
 		if err != nil {
 			return nil, fmt.Errorf("parse version %d of %s: %w", v.Version, v.Subject, err)
 		}
-		for _, f := range level.check(schema, o) {
+		for _, f := range level.Check(schema, o) {
 			faults = append(faults, fmt.Sprintf("version %d: %s", v.Version, f))
 		}
 	}
@@ -157,7 +159,7 @@ func faultsAgainst(level compatibility, schema *avroSchema, older []schemaVersio
 
 // check returns why the text could not follow the chosen versions of the subject.
 func (s *subjects) check(subject, text string, choose func([]schemaVersion) ([]schemaVersion, error)) ([]string, error) {
-	schema, err := parseAvro(text)
+	schema, err := avro.Parse(text)
 	if err != nil {
 		return nil, errInvalidSchema(err)
 	}
@@ -172,7 +174,7 @@ func (s *subjects) check(subject, text string, choose func([]schemaVersion) ([]s
 
 // lookup returns the version of the text in the subject.
 func (s *subjects) lookup(subject, text string) (schemaVersion, error) {
-	if _, err := parseAvro(text); err != nil {
+	if _, err := avro.Parse(text); err != nil {
 		return schemaVersion{}, errInvalidSchema(err)
 	}
 	versions, err := s.versions(subject)
@@ -220,7 +222,7 @@ func (s *subjects) text(id int) (string, error) {
 
 // level returns the level of a subject and whether it is its own; nil stands for
 // the global one.
-func (s *subjects) level(subject *string) (level compatibility, own bool) {
+func (s *subjects) level(subject *string) (level avro.Level, own bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if subject == nil {
@@ -232,7 +234,7 @@ func (s *subjects) level(subject *string) (level compatibility, own bool) {
 
 // setLevel sets the level of a subject, or the global one for nil; an empty level
 // takes it back.
-func (s *subjects) setLevel(ctx context.Context, subject *string, level compatibility) error {
+func (s *subjects) setLevel(ctx context.Context, subject *string, level avro.Level) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var value any
@@ -246,7 +248,7 @@ func (s *subjects) setLevel(ctx context.Context, subject *string, level compatib
 	return nil
 }
 
-func (s *subjects) levelOf(subject string) compatibility {
+func (s *subjects) levelOf(subject string) avro.Level {
 	if level, ok := s.levels[subject]; ok {
 		return level
 	}

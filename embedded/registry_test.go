@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -49,6 +50,21 @@ func setLevel(t *testing.T, c *sr.Client, level sr.CompatibilityLevel, subjects 
 		}
 	}
 }
+
+// canonicalEvent is the schema of guide 2.
+var canonicalEvent = func() string {
+	text, err := os.ReadFile("../codecs/schemas/canonical.avsc")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}()
+
+// promotedEvent is canonicalEvent with a field that drift promoted.
+var promotedEvent = strings.Replace(canonicalEvent, `{"name": "metadata"`,
+	`{"name": "queue", "type": ["null", "string"], "default": null}, {"name": "metadata"`, 1)
+
+func recordOf(fields string) string { return `{"type":"record","name":"R","fields":[` + fields + `]}` }
 
 const (
 	subjectA = "ccaaus.events.genesys.acme-value"

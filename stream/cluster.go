@@ -47,6 +47,20 @@ type clusterExam struct {
 	specs  []TopicSpec
 }
 
+// newExam connects to the cluster; closing the admin ends the connection.
+func newExam(cfg Config, specs []TopicSpec) (*clusterExam, error) {
+	cfg = cfg.withDefaults()
+	client, err := sarama.NewClient(cfg.Brokers, cfg.client(setUpClient))
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", strings.Join(cfg.Brokers, ","), err)
+	}
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("connect to %s: %w", strings.Join(cfg.Brokers, ","), err), client.Close())
+	}
+	return &clusterExam{cfg: cfg, client: client, admin: admin, specs: specs}, nil
+}
+
 // examine describes the cluster as far as the specs and the protocol need it.
 // What passes by itself, such as a coordinator that is just moving, is waited
 // for; what could not be read is an error and may be tried again.

@@ -46,6 +46,7 @@ const (
 )
 
 const (
+	cleanupPolicy   = "cleanup.policy"
 	minISR          = "min.insync.replicas"
 	uncleanElection = "unclean.leader.election.enable"
 )
@@ -315,7 +316,7 @@ func (c clusterState) tool(name, args string) string {
 // wanted says so in least.
 func compare(name, have, want string) (fits bool, least string) {
 	switch name {
-	case "cleanup.policy":
+	case cleanupPolicy:
 		return slices.Equal(elements(have), elements(want)), ""
 	case "retention.ms", "retention.bytes": // -1 is without limit
 		h, ok := number(have)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -31,18 +30,11 @@ const setUpClient = "trunkline-setup"
 // want them, is a [ClusterError] with all that is wrong, and is left as it was.
 // Two instances may create at once.
 func CreateTopics(ctx context.Context, cfg Config, specs []TopicSpec) error {
-	cfg = cfg.withDefaults()
-	client, err := sarama.NewClient(cfg.Brokers, cfg.client(setUpClient))
+	x, err := newExam(cfg, specs)
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", strings.Join(cfg.Brokers, ","), err)
+		return err
 	}
-	admin, err := sarama.NewClusterAdminFromClient(client)
-	if err != nil {
-		return errors.Join(fmt.Errorf("connect to %s: %w", strings.Join(cfg.Brokers, ","), err), client.Close())
-	}
-	defer admin.Close() //nolint:errcheck // nothing was left half done
-
-	x := &clusterExam{cfg: cfg, client: client, admin: admin, specs: specs}
+	defer x.admin.Close() //nolint:errcheck // nothing was left half done
 	cluster, err := x.examine(ctx)
 	if err != nil {
 		return fmt.Errorf("examine the cluster at %s: %w", cluster.bootstrap, err)
@@ -56,7 +48,7 @@ func CreateTopics(ctx context.Context, cfg Config, specs []TopicSpec) error {
 			return err
 		}
 		if _, ok := cluster.topics[spec.Name]; !ok {
-			errs = append(errs, createTopic(admin, spec))
+			errs = append(errs, createTopic(x.admin, spec))
 		}
 	}
 	return errors.Join(errs...)

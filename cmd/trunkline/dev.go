@@ -128,10 +128,12 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	if err := app.WriteConfig(file, infra.config); err != nil {
 		return err
 	}
+	// What is missing is told at once: the application itself would wait for the
+	// registry.
+	if _, err := app.SetUp(ctx, infra.config); err != nil {
+		return err
+	}
 	if o.only != "" {
-		if _, err := app.SetUp(ctx, infra.config); err != nil {
-			return err
-		}
 		announce(out, o, infra, nil, file)
 		<-ctx.Done()
 		return nil

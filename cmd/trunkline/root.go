@@ -26,10 +26,13 @@ const (
 // usageError is a mistake in flags, arguments or configuration.
 type usageError struct{ error }
 
+func (e usageError) Unwrap() error { return e.error }
+
 // environmentError is something outside the program that is missing.
 type environmentError struct{ error }
 
-// errQuiet ends with exitRuntime after the command has said all there is to say.
+// errQuiet ends with exitRuntime after the command has said all there is to say; in
+// a usageError, with exitUsage.
 var errQuiet = errors.New("see above")
 
 // execute runs one command line and returns the exit code.
@@ -54,7 +57,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(devCommand(), dlqCommand(), eventsCommand(), registerCommand(), runCommand(), tailCommand(), topologyCommand(), verifyCommand(), versionCommand())
+	root.AddCommand(devCommand(), dlqCommand(), eventsCommand(), registerCommand(), runCommand(), schemaCommand(), tailCommand(),
+		topicsCommand(), topologyCommand(), verifyCommand(), versionCommand())
 
 	err := root.ExecuteContext(ctx)
 	if err != nil && !errors.Is(err, errQuiet) {
@@ -85,6 +89,16 @@ func exactly(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
 			return usageError{fmt.Errorf("got %d arguments, want %d; see %s --help", len(args), n, c.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// atMost is cobra.MaximumNArgs with our exit code.
+func atMost(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > n {
+			return usageError{fmt.Errorf("got %d arguments, want %d at most; see %s --help", len(args), n, c.CommandPath())}
 		}
 		return nil
 	}

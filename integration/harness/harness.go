@@ -297,12 +297,19 @@ type Instance struct {
 // ready.
 func (d *Deployment) Run(name string, role app.Role, flags ...string) *Instance {
 	d.t.Helper()
+	i := d.Launch(name, role, flags...)
+	i.UntilReady()
+	return i
+}
+
+// Launch is Run without waiting.
+func (d *Deployment) Launch(name string, role app.Role, flags ...string) *Instance {
+	d.t.Helper()
 	i := &Instance{d: d, dataDir: d.t.TempDir()}
 	i.args = slices.Concat([]string{
 		"run", "--config", d.File, "--role", string(role), "--instance", name, "--data-dir", i.dataDir,
 	}, FreePorts, flags)
 	i.Start()
-	i.UntilReady()
 	return i
 }
 

@@ -1,4 +1,6 @@
-package embedded
+// Package avro reads Avro schemas and tells which can read what another wrote: the
+// rules by which registries let a schema follow another.
+package avro
 
 import (
 	"encoding/json"
@@ -12,67 +14,67 @@ import (
 	"unicode/utf8"
 )
 
-// avroSchema is an Avro schema as far as reading data written with another one
+// Schema is an Avro schema as far as reading data written with another one
 // depends on it (https://avro.apache.org/docs/1.12.0/specification/). Logical
 // types and other attributes do not.
-type avroSchema struct {
-	kind avroKind
+type Schema struct {
+	kind typeKind
 
 	// Of record, enum and fixed: full name and full alias names.
 	name    string
 	aliases []string
 
-	fields     []avroField   // record
+	fields     []recordField // record
 	symbols    []string      // enum
 	hasDefault bool          // enum: what to read for a symbol that it lacks
-	items      *avroSchema   // array, and the values of map
-	branches   []*avroSchema // union
+	items      *Schema       // array, and the values of map
+	branches   []*Schema     // union
 	size       int64         // fixed
 }
 
-type avroField struct {
+type recordField struct {
 	name       string
 	aliases    []string
-	schema     *avroSchema
+	schema     *Schema
 	hasDefault bool
 }
 
-// avroKind is the name of a type in Avro's own words.
-type avroKind string
+// typeKind is the name of a type in Avro's own words.
+type typeKind string
 
 const (
-	avroNull   avroKind = "null"
-	avroBool   avroKind = "boolean"
-	avroInt    avroKind = "int"
-	avroLong   avroKind = "long"
-	avroFloat  avroKind = "float"
-	avroDouble avroKind = "double"
-	avroBytes  avroKind = "bytes"
-	avroString avroKind = "string"
-	avroRecord avroKind = "record"
-	avroEnum   avroKind = "enum"
-	avroFixed  avroKind = "fixed"
-	avroArray  avroKind = "array"
-	avroMap    avroKind = "map"
-	avroUnion  avroKind = "union"
+	kindNull   typeKind = "null"
+	kindBool   typeKind = "boolean"
+	kindInt    typeKind = "int"
+	kindLong   typeKind = "long"
+	kindFloat  typeKind = "float"
+	kindDouble typeKind = "double"
+	kindBytes  typeKind = "bytes"
+	kindString typeKind = "string"
+	kindRecord typeKind = "record"
+	kindEnum   typeKind = "enum"
+	kindFixed  typeKind = "fixed"
+	kindArray  typeKind = "array"
+	kindMap    typeKind = "map"
+	kindUnion  typeKind = "union"
 )
 
-var avroPrimitives = []avroKind{avroNull, avroBool, avroInt, avroLong, avroFloat, avroDouble, avroBytes, avroString}
+var primitives = []typeKind{kindNull, kindBool, kindInt, kindLong, kindFloat, kindDouble, kindBytes, kindString}
 
-func (s *avroSchema) named() bool {
-	return s.kind == avroRecord || s.kind == avroEnum || s.kind == avroFixed
+func (s *Schema) named() bool {
+	return s.kind == kindRecord || s.kind == kindEnum || s.kind == kindFixed
 }
 
 // String names the schema as messages do.
-func (s *avroSchema) String() string {
+func (s *Schema) String() string {
 	if s.named() {
 		return fmt.Sprintf("%s %s", s.kind, s.name)
 	}
 	return string(s.kind)
 }
 
-// parseAvro reads the text of a schema and reports the first fault in it.
-func parseAvro(text string) (*avroSchema, error) {
+// Parse reads the text of a schema and reports the first fault in it.
+func Parse(text string) (*Schema, error) {
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
 	var v any
@@ -82,7 +84,7 @@ func parseAvro(text string) (*avroSchema, error) {
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("read schema: there is something behind it")
 	}
-	p := avroParser{names: make(map[string]*avroSchema)}
+	p := parser{names: make(map[string]*Schema)}
 	s, err := p.parse(v, "")
 	if err != nil {
 		return nil, err
@@ -95,13 +97,13 @@ func parseAvro(text string) (*avroSchema, error) {
 	return s, nil
 }
 
-// avroParser holds the names that are defined so far.
-type avroParser struct {
-	names    map[string]*avroSchema
+// parser holds the names that are defined so far.
+type parser struct {
+	names    map[string]*Schema
 	defaults []func() error // checked last: they may need types defined later
 }
 
-func (p *avroParser) parse(v any, namespace string) (*avroSchema, error) {
+func (p *parser) parse(v any, namespace string) (*Schema, error) {
 	switch v := v.(type) {
 	case string:
 		return p.reference(v, namespace)
@@ -113,9 +115,9 @@ func (p *avroParser) parse(v any, namespace string) (*avroSchema, error) {
 	return nil, fmt.Errorf("read schema: %v is no schema", v)
 }
 
-func (p *avroParser) reference(name, namespace string) (*avroSchema, error) {
-	if slices.Contains(avroPrimitives, avroKind(name)) {
-		return &avroSchema{kind: avroKind(name)}, nil
+func (p *parser) reference(name, namespace string) (*Schema, error) {
+	if slices.Contains(primitives, typeKind(name)) {
+		return &Schema{kind: typeKind(name)}, nil
 	}
 	if s, ok := p.names[fullName(name, namespace)]; ok {
 		return s, nil
@@ -123,15 +125,15 @@ func (p *avroParser) reference(name, namespace string) (*avroSchema, error) {
 	return nil, fmt.Errorf("read schema: undefined name %q", fullName(name, namespace))
 }
 
-func (p *avroParser) union(vs []any, namespace string) (*avroSchema, error) {
-	u := &avroSchema{kind: avroUnion}
+func (p *parser) union(vs []any, namespace string) (*Schema, error) {
+	u := &Schema{kind: kindUnion}
 	seen := make(map[string]bool)
 	for _, v := range vs {
 		s, err := p.parse(v, namespace)
 		if err != nil {
 			return nil, err
 		}
-		if s.kind == avroUnion {
+		if s.kind == kindUnion {
 			return nil, errors.New("read schema: union directly in a union")
 		}
 		if seen[s.String()] {
@@ -143,27 +145,27 @@ func (p *avroParser) union(vs []any, namespace string) (*avroSchema, error) {
 	return u, nil
 }
 
-func (p *avroParser) object(o map[string]any, namespace string) (*avroSchema, error) {
+func (p *parser) object(o map[string]any, namespace string) (*Schema, error) {
 	kind, ok := o["type"].(string)
 	if !ok {
 		return nil, errors.New("read schema: type is missing or no text")
 	}
-	switch avroKind(kind) {
-	case avroRecord, "error":
+	switch typeKind(kind) {
+	case kindRecord, "error":
 		return p.record(o, namespace)
-	case avroEnum:
+	case kindEnum:
 		return p.enum(o, namespace)
-	case avroFixed:
+	case kindFixed:
 		return p.fixed(o, namespace)
-	case avroArray:
-		return p.container(avroArray, o["items"], namespace)
-	case avroMap:
-		return p.container(avroMap, o["values"], namespace)
+	case kindArray:
+		return p.container(kindArray, o["items"], namespace)
+	case kindMap:
+		return p.container(kindMap, o["values"], namespace)
 	}
 	return p.reference(kind, namespace)
 }
 
-func (p *avroParser) container(kind avroKind, items any, namespace string) (*avroSchema, error) {
+func (p *parser) container(kind typeKind, items any, namespace string) (*Schema, error) {
 	if items == nil {
 		return nil, fmt.Errorf("read schema: %s without items or values", kind)
 	}
@@ -171,11 +173,11 @@ func (p *avroParser) container(kind avroKind, items any, namespace string) (*avr
 	if err != nil {
 		return nil, err
 	}
-	return &avroSchema{kind: kind, items: s}, nil
+	return &Schema{kind: kind, items: s}, nil
 }
 
-func (p *avroParser) record(o map[string]any, namespace string) (*avroSchema, error) {
-	r, namespace, err := p.define(avroRecord, o, namespace)
+func (p *parser) record(o map[string]any, namespace string) (*Schema, error) {
+	r, namespace, err := p.define(kindRecord, o, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +190,7 @@ func (p *avroParser) record(o map[string]any, namespace string) (*avroSchema, er
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r, err)
 		}
-		if slices.ContainsFunc(r.fields, func(g avroField) bool { return g.name == f.name }) {
+		if slices.ContainsFunc(r.fields, func(g recordField) bool { return g.name == f.name }) {
 			return nil, fmt.Errorf("read schema: %s has field %q twice", r, f.name)
 		}
 		r.fields = append(r.fields, f)
@@ -196,26 +198,26 @@ func (p *avroParser) record(o map[string]any, namespace string) (*avroSchema, er
 	return r, nil
 }
 
-func (p *avroParser) field(v any, namespace string) (avroField, error) {
+func (p *parser) field(v any, namespace string) (recordField, error) {
 	o, ok := v.(map[string]any)
 	if !ok {
-		return avroField{}, fmt.Errorf("read field: %v is no object", v)
+		return recordField{}, fmt.Errorf("read field: %v is no object", v)
 	}
-	f := avroField{}
+	f := recordField{}
 	f.name, _ = o["name"].(string)
 	if !simpleName.MatchString(f.name) {
-		return avroField{}, fmt.Errorf("read field: invalid name %q", f.name)
+		return recordField{}, fmt.Errorf("read field: invalid name %q", f.name)
 	}
 	t, ok := o["type"]
 	if !ok {
-		return avroField{}, fmt.Errorf("read field %q: type is missing", f.name)
+		return recordField{}, fmt.Errorf("read field %q: type is missing", f.name)
 	}
 	var err error
 	if f.schema, err = p.parse(t, namespace); err != nil {
-		return avroField{}, fmt.Errorf("field %q: %w", f.name, err)
+		return recordField{}, fmt.Errorf("field %q: %w", f.name, err)
 	}
 	if f.aliases, err = texts(o, "aliases"); err != nil {
-		return avroField{}, fmt.Errorf("read field %q: %w", f.name, err)
+		return recordField{}, fmt.Errorf("read field %q: %w", f.name, err)
 	}
 	var d any
 	if d, f.hasDefault = o["default"]; f.hasDefault {
@@ -229,8 +231,8 @@ func (p *avroParser) field(v any, namespace string) (avroField, error) {
 	return f, nil
 }
 
-func (p *avroParser) enum(o map[string]any, namespace string) (*avroSchema, error) {
-	e, _, err := p.define(avroEnum, o, namespace)
+func (p *parser) enum(o map[string]any, namespace string) (*Schema, error) {
+	e, _, err := p.define(kindEnum, o, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -252,8 +254,8 @@ func (p *avroParser) enum(o map[string]any, namespace string) (*avroSchema, erro
 	return e, nil
 }
 
-func (p *avroParser) fixed(o map[string]any, namespace string) (*avroSchema, error) {
-	f, _, err := p.define(avroFixed, o, namespace)
+func (p *parser) fixed(o map[string]any, namespace string) (*Schema, error) {
+	f, _, err := p.define(kindFixed, o, namespace)
 	if err != nil {
 		return nil, err
 	}
@@ -270,13 +272,13 @@ var (
 )
 
 // define starts a named schema and returns the namespace of what is inside it.
-func (p *avroParser) define(kind avroKind, o map[string]any, namespace string) (*avroSchema, string, error) {
+func (p *parser) define(kind typeKind, o map[string]any, namespace string) (*Schema, string, error) {
 	name, _ := o["name"].(string)
 	if own, ok := o["namespace"].(string); ok {
 		namespace = own
 	}
 	name = fullName(name, namespace)
-	if !qualifiedName.MatchString(name) || slices.Contains(avroPrimitives, avroKind(name)) {
+	if !qualifiedName.MatchString(name) || slices.Contains(primitives, typeKind(name)) {
 		return nil, "", fmt.Errorf("read schema: invalid name %q", name)
 	}
 	if _, ok := p.names[name]; ok {
@@ -286,7 +288,7 @@ func (p *avroParser) define(kind avroKind, o map[string]any, namespace string) (
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
 		namespace = name[:i]
 	}
-	s := &avroSchema{kind: kind, name: name}
+	s := &Schema{kind: kind, name: name}
 	aliases, err := texts(o, "aliases")
 	if err != nil {
 		return nil, "", fmt.Errorf("read %s: %w", s, err)
@@ -329,40 +331,40 @@ func texts(o map[string]any, key string) ([]string, error) {
 // isDefault reports whether the JSON value is a default of the schema. That of a
 // union belongs to its first branch: Avro 1.12 allows any, goavro and older
 // readers do not.
-func isDefault(s *avroSchema, v any) bool {
+func isDefault(s *Schema, v any) bool {
 	switch s.kind {
-	case avroNull:
+	case kindNull:
 		return v == nil
-	case avroBool:
+	case kindBool:
 		_, ok := v.(bool)
 		return ok
-	case avroInt:
+	case kindInt:
 		return isInteger(v, math.MinInt32, math.MaxInt32)
-	case avroLong:
+	case kindLong:
 		return isInteger(v, math.MinInt64, math.MaxInt64)
-	case avroFloat, avroDouble:
+	case kindFloat, kindDouble:
 		_, ok := v.(json.Number)
 		return ok
-	case avroString:
+	case kindString:
 		_, ok := v.(string)
 		return ok
-	case avroBytes, avroFixed:
+	case kindBytes, kindFixed:
 		return isByteText(s, v)
-	case avroEnum:
+	case kindEnum:
 		t, ok := v.(string)
 		return ok && slices.Contains(s.symbols, t)
-	case avroArray:
+	case kindArray:
 		list, ok := v.([]any)
 		return ok && !slices.ContainsFunc(list, func(v any) bool { return !isDefault(s.items, v) })
-	case avroMap:
+	case kindMap:
 		o, ok := v.(map[string]any)
 		for _, v := range o {
 			ok = ok && isDefault(s.items, v)
 		}
 		return ok
-	case avroUnion:
+	case kindUnion:
 		return len(s.branches) > 0 && isDefault(s.branches[0], v)
-	case avroRecord:
+	case kindRecord:
 		o, ok := v.(map[string]any)
 		for _, f := range s.fields {
 			v, given := o[f.name]
@@ -383,10 +385,10 @@ func isInteger(v any, least, greatest int64) bool {
 }
 
 // isByteText tells a text whose code points are the values of bytes.
-func isByteText(s *avroSchema, v any) bool {
+func isByteText(s *Schema, v any) bool {
 	t, ok := v.(string)
 	if !ok || strings.ContainsFunc(t, func(r rune) bool { return r > 0xff }) {
 		return false
 	}
-	return s.kind == avroBytes || int64(utf8.RuneCountInString(t)) == s.size
+	return s.kind == kindBytes || int64(utf8.RuneCountInString(t)) == s.size
 }

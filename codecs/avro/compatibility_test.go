@@ -1,32 +1,20 @@
-package embedded
+package avro
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
 
 // canonicalEvent is the schema of guide 2.
-const canonicalEvent = `{
-"type": "record",
-"name": "CanonicalCcaaEvent",
-"namespace": "com.enterprise.eventbus",
-"fields": [
-{"name": "event_id", "type": "string"},
-{"name": "vendor", "type": "string"},
-{"name": "tenant_id", "type": "string"},
-{"name": "timestamp", "type": "long"},
-{"name": "event_type", "type": "string"},
-{"name": "payload", "type": {
-"type": "map",
-"values": "string"
-}},
-{"name": "metadata", "type": {
-"type": "map",
-"values": "string"
-}}
-]
-}`
+var canonicalEvent = func() string {
+	text, err := os.ReadFile("../schemas/canonical.avsc")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}()
 
 // promotedEvent is canonicalEvent with a field that drift promoted.
 var promotedEvent = strings.Replace(canonicalEvent, `{"name": "metadata"`,
@@ -99,7 +87,7 @@ func TestCompatibility(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			older, newer := mustParse(t, tt.old), mustParse(t, tt.new)
-			canBackward, canForward := compatBackward.check(newer, older), compatForward.check(newer, older)
+			canBackward, canForward := Backward.Check(newer, older), Forward.Check(newer, older)
 			got := neither
 			if len(canForward) == 0 {
 				got |= forward
@@ -107,37 +95,37 @@ func TestCompatibility(t *testing.T) {
 			if len(canBackward) == 0 {
 				got |= backward
 			}
-			faults := compatFull.check(newer, older)
+			faults := Full.Check(newer, older)
 			if got != tt.want {
 				t.Errorf("got %b, want %b (bits: backward, forward): %q", got, tt.want, faults)
 			}
 			if (len(faults) == 0) != (tt.want == full) {
 				t.Errorf("FULL: got %q", faults)
 			}
-			if !strings.Contains(strings.Join(faults, "\n"), tt.says) {
+			if !strings.Contains(fmt.Sprint(faults), tt.says) {
 				t.Errorf("got %q, want a message with %q", faults, tt.says)
 			}
-			if faults := compatNone.check(newer, older); len(faults) > 0 {
+			if faults := None.Check(newer, older); len(faults) > 0 {
 				t.Errorf("NONE: got %q", faults)
 			}
 			// What is backward one way is forward the other.
-			if back := compatForward.check(older, newer); (len(back) == 0) != (len(canBackward) == 0) {
+			if back := Forward.Check(older, newer); (len(back) == 0) != (len(canBackward) == 0) {
 				t.Errorf("got forward %q for the pair turned round, want as backward %q", back, canBackward)
 			}
 		})
 	}
 }
 
-func mustParse(t *testing.T, text string) *avroSchema {
+func mustParse(t *testing.T, text string) *Schema {
 	t.Helper()
-	s, err := parseAvro(text)
+	s, err := Parse(text)
 	if err != nil {
 		t.Fatalf("parse %s: %v", text, err)
 	}
 	return s
 }
 
-func TestParseAvro(t *testing.T) {
+func TestParse(t *testing.T) {
 	field := func(f string) string { return recordOf(f) }
 	for _, tt := range []struct {
 		text string
@@ -187,7 +175,7 @@ func TestParseAvro(t *testing.T) {
 		{`{"type":"array"}`, "without items"},
 		{`{"type":"map"}`, "without items"},
 	} {
-		_, err := parseAvro(tt.text)
+		_, err := Parse(tt.text)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want %q", tt.text, err, tt.want)
 		}
