@@ -47,12 +47,12 @@ func (o *outages) answered(vendor, tenant string, status int) {
 }
 
 func (w *outageWatcher) answered(status int) {
-	switch {
-	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
+	switch status {
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		if w.since.IsZero() {
 			w.since = time.Now()
 		}
-	case status == http.StatusOK:
+	case http.StatusOK:
 		if !w.since.IsZero() && time.Since(w.since) > w.retries {
 			select {
 			case w.wake <- struct{}{}:
