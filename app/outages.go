@@ -66,12 +66,12 @@ func (w *outageWatcher) ask() {
 }
 
 func (w *outageWatcher) answered(status int) {
-	switch {
-	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
+	switch status {
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		if w.since.IsZero() {
 			w.since = time.Now()
 		}
-	case status == http.StatusOK:
+	case http.StatusOK:
 		if !w.since.IsZero() && time.Since(w.since) > w.retries {
 			w.ask()
 		}

@@ -107,7 +107,7 @@ func (v *auditVendor) page(interval string, number, size int) map[string]any {
 // than the vendor tries, is asked for when the edge is back, long before the next run is
 // due, and also when it is killed while it asks; nothing becomes two changes.
 //
-// Seen failing without the run at start, and with outages that wake nobody.
+// Seen failing with outages that wake nobody.
 func TestMissedPushesAreAskedFor(t *testing.T) {
 	v := &auditVendor{}
 	url := v.serve(t)

@@ -116,10 +116,10 @@ func (c caller) once(ctx context.Context, method string, u *url.URL, body []byte
 	}
 	defer resp.Body.Close()
 	a := answer{status: resp.StatusCode, header: resp.Header}
-	switch {
-	case a.status == http.StatusNoContent:
+	switch a.status {
+	case http.StatusNoContent:
 		return a, nil
-	case a.status == http.StatusOK, a.status == http.StatusAccepted:
+	case http.StatusOK, http.StatusAccepted:
 		var tooLarge *http.MaxBytesError
 		a.body, err = io.ReadAll(http.MaxBytesReader(nil, resp.Body, maxPage))
 		switch {

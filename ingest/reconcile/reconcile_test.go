@@ -414,7 +414,7 @@ func TestRunEndsInTime(t *testing.T) {
 
 // Runs come at start, when they are due, and at once when somebody asks.
 //
-// Seen failing with nobody heard.
+// Seen failing with nobody heard, and without the run at start.
 func TestRunsWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wake := make(chan struct{}, 1)
