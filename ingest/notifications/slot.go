@@ -86,9 +86,9 @@ var errUnproven = errors.New("the socket ended before it answered a ping")
 // alarming are the failures in a row that an operator is told of.
 const alarming = 3
 
-// succeed opens a channel, subscribes it, and only then lets go of the elder, if
-// there is one. Between the two nothing is missing if the elder answers a ping
-// that left after its successor was subscribed.
+// succeed opens a channel, subscribes it, and only when it answers lets go of the
+// elder, if there is one. Between the two nothing is missing if the elder answers a
+// ping that left after its successor's answer.
 func (s *slot) succeed(ctx context.Context, elder *socket) (*socket, error) {
 	select {
 	case s.c.successor <- struct{}{}:
@@ -106,6 +106,11 @@ func (s *slot) succeed(ctx context.Context, elder *socket) (*socket, error) {
 		_ = next.conn.CloseNow() // nothing was read from it
 		return nil, err
 	}
+	early, err := next.prove(ctx)
+	if err != nil {
+		_ = next.conn.CloseNow() // what was read is in the gap
+		return nil, err
+	}
 	at := s.c.o.Now()
 	seamless := false
 	if elder != nil {
@@ -114,7 +119,7 @@ func (s *slot) succeed(ctx context.Context, elder *socket) (*socket, error) {
 		s.covered = elder.covered()
 	}
 	s.subscribed(ctx, at, denied, seamless)
-	next.start(ctx, s.covered)
+	next.start(ctx, s.covered, early)
 	if s.lives++; s.lives > 1 && !seamless {
 		select {
 		case s.c.lost <- struct{}{}:

@@ -64,12 +64,12 @@ func (c *Client) connect(ctx context.Context, s *slot) (*socket, error) {
 		return nil, fmt.Errorf("open a socket: %w", withoutURL(err))
 	}
 	conn.SetReadLimit(mostRead * int64(c.o.MaxFrame))
-	half := mostExtend
+	opened, half := c.o.Now(), mostExtend
 	if expires, err := time.Parse(time.RFC3339, ch.Expires); err == nil && expires.After(c.o.Now()) {
 		half = min(half, expires.Sub(c.o.Now())/2)
 	}
 	return &socket{
-		c: c, slot: s, conn: conn, id: ch.ID, extend: half, cancel: func() {},
+		c: c, slot: s, conn: conn, id: ch.ID, reached: opened, extend: half, cancel: func() {},
 		ended: make(chan struct{}), closing: make(chan Reason, 1), hurry: make(chan struct{}, 1), moved: make(chan struct{}),
 	}, nil
 }
@@ -78,14 +78,41 @@ func (c *Client) connect(ctx context.Context, s *slot) (*socket, error) {
 // lives on; more end it.
 const mostRead = 64
 
-// start reads the socket, whose slot is complete up to a time.
-func (k *socket) start(ctx context.Context, complete time.Time) {
+// prove waits for the answer to a ping: a vendor may call a socket open, and its
+// channel subscribed, before he sends there. It returns what came before the answer.
+func (k *socket) prove(ctx context.Context) (early []message, err error) {
+	ctx, cancel := context.WithTimeout(ctx, k.c.o.Timing.Proof)
+	defer cancel()
+	if err := k.conn.Write(ctx, websocket.MessageText, []byte(pingFrame)); err != nil {
+		return nil, errUnproven
+	}
+	k.pings = []time.Time{k.c.o.Now()}
+	for size := int64(0); len(k.pings) > 0 && !k.broken; {
+		m, err := k.message(ctx)
+		if m.frame != nil {
+			size += int64(len(m.frame.Body))
+		}
+		if err != nil || size > k.c.o.Buffer {
+			return nil, errUnproven
+		}
+		m.covered = time.Time{} // its elder's time is not complete yet
+		early = append(early, m)
+	}
+	return early, nil
+}
+
+// start reads the socket, whose slot is complete up to a time, after what was read
+// early.
+func (k *socket) start(ctx context.Context, complete time.Time, early []message) {
 	k.began, k.reached = complete, complete
 	ctx, k.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(k.ended)
 		var pinging sync.WaitGroup
 		pinging.Go(func() { k.ping(ctx) })
+		for _, m := range early {
+			k.c.offer(ctx, m)
+		}
 		k.read(ctx)
 		k.cancel()
 		pinging.Wait()
@@ -188,22 +215,28 @@ func (k *socket) read(ctx context.Context) {
 	defer watchdog.Stop()
 	for {
 		watchdog.Reset(k.c.o.Timing.Watchdog)
-		body, err := k.next(ctx)
+		m, err := k.message(ctx)
 		watchdog.Stop() // waiting for room is no silence
-		m := message{slot: k.slot}
-		switch {
-		case errors.Is(err, errOversized):
-			m.gap = &Gap{From: k.covered(), To: k.c.o.Now(), Reason: Oversized}
-			k.c.o.Alarm(fmt.Errorf("a frame of a notification is missing: it has more than %d bytes", k.c.o.MaxFrame))
-		case err != nil:
-			return
-		default:
-			k.judge(&m, body)
-		}
-		if !k.c.offer(ctx, m) {
+		if err != nil || !k.c.offer(ctx, m) {
 			return
 		}
 	}
+}
+
+// message reads what one frame tells.
+func (k *socket) message(ctx context.Context) (message, error) {
+	m := message{slot: k.slot}
+	body, err := k.next(ctx)
+	switch {
+	case errors.Is(err, errOversized):
+		m.gap = &Gap{From: k.covered(), To: k.c.o.Now(), Reason: Oversized}
+		k.c.o.Alarm(fmt.Errorf("a frame of a notification is missing: it has more than %d bytes", k.c.o.MaxFrame))
+	case err != nil:
+		return m, err
+	default:
+		k.judge(&m, body)
+	}
+	return m, nil
 }
 
 var errOversized = errors.New("frame too large")

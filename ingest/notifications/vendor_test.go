@@ -23,6 +23,8 @@ type vendor struct {
 	t   testing.TB
 	url string
 
+	delay time.Duration // from a socket's opening until frames are sent to it
+
 	mu       sync.Mutex
 	ids      map[string][]string // by the path of their list
 	unlisted string              // a list that may not be read
@@ -159,6 +161,7 @@ func (v *vendor) socket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { _ = conn.CloseNow() }()
+	time.Sleep(v.delay)
 	v.mu.Lock()
 	ch := v.channels[r.PathValue("id")]
 	if ch != nil {
