@@ -64,16 +64,21 @@ func (c *Cloud) stream(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	text := []byte(": connected\nretry: 2000\n\n")
+	heartbeat := time.NewTimer(c.cfg.Heartbeat) // since the last byte
+	defer heartbeat.Stop()
 	for {
 		if left >= 0 && len(text) >= left {
 			cut(w, text[:left], reset)
 			return
 		}
 		left -= min(left+1, len(text)) // stays below 0 when there is no cut
-		if _, err := w.Write(text); err != nil {
-			return
+		if len(text) > 0 {
+			if _, err := w.Write(text); err != nil {
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
+			heartbeat.Reset(c.cfg.Heartbeat)
 		}
-		_ = http.NewResponseController(w).Flush()
 
 		entries, after, grown := c.log.from(next, streamChunk, wants)
 		next, text = after, text[:0]
@@ -83,20 +88,18 @@ func (c *Cloud) stream(w http.ResponseWriter, r *http.Request) {
 		if len(entries) > 0 {
 			continue
 		}
-		heartbeat := time.NewTimer(c.cfg.Heartbeat)
 		select {
 		case <-grown:
 		case <-heartbeat.C:
 			if !c.Faults().Mute {
 				text = append(text, ": hb\n\n"...)
 			}
+			heartbeat.Reset(c.cfg.Heartbeat)
 		case <-severed:
 			panic(http.ErrAbortHandler)
 		case <-r.Context().Done():
-			heartbeat.Stop()
 			return
 		}
-		heartbeat.Stop()
 	}
 }
 
