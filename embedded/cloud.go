@@ -82,6 +82,7 @@ type CloudReport struct {
 	Deliveries DeliveryOutcomes
 
 	Streams  int // connections that were given the stream
+	Reading  int // of them, those that stand
 	Cut      int // of them, those that were cut by [Faults.Cuts]
 	Channels int // for notifications, opened
 }

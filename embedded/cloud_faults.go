@@ -60,7 +60,6 @@ func (c *Cloud) RotateKeys() { c.keys.rotate() }
 func (c *Cloud) nextCut() (n int, reset bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.report.Streams++
 	if c.faults.Cuts == 0 {
 		return -1, false
 	}

@@ -61,6 +61,8 @@ func (c *Cloud) stream(w http.ResponseWriter, r *http.Request) {
 	}
 	severed, wants := c.severed(), streamed(r)
 	left, reset := c.nextCut()
+	c.count(func(r *CloudReport) { r.Streams++; r.Reading++ })
+	defer c.count(func(r *CloudReport) { r.Reading-- })
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	text := []byte(": connected\nretry: 2000\n\n")
