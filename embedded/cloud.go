@@ -193,14 +193,13 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // number of events it returns when each was delivered or given up, else when ctx
 // ends. A cloud runs once; it answers calls before and after.
 func (c *Cloud) Run(ctx context.Context) error {
-	var deliveries sync.WaitGroup
-	defer deliveries.Wait()
+	d := &deliverer{Cloud: c}
+	defer d.underWay.Wait()
 	started := time.Now()
-	var held []entry // by the fault that reorders
 	for told := 0; ; told++ {
 		m, ok := c.generator.nextMessage()
 		if !ok {
-			break
+			return d.flush(ctx)
 		}
 		if c.cfg.Rate > 0 {
 			due := started.Add(time.Duration(float64(told) / c.cfg.Rate * float64(time.Second)))
@@ -208,29 +207,16 @@ func (c *Cloud) Run(ctx context.Context) error {
 				return err
 			}
 		}
-		e := c.log.append(c.entry(m))
-		if e.streamed {
-			continue
-		}
-		batch := append([]entry{e}, held...)
-		held = nil
-		if c.chance("reorder", e.n, c.Faults().Reorder) {
-			held = batch
-			continue
-		}
-		for _, e := range batch {
-			if err := c.deliver(ctx, &deliveries, e); err != nil {
+		if e := c.log.append(c.entry(m)); !e.streamed {
+			if err := d.take(ctx, e); err != nil {
 				return err
 			}
 		}
 	}
-	for _, e := range held {
-		if err := c.deliver(ctx, &deliveries, e); err != nil {
-			return err
-		}
-	}
-	return nil
 }
+
+// Vendor is the vendor that the cloud plays.
+func (c *Cloud) Vendor() string { return c.cfg.Vendor }
 
 // entry is what the log keeps of m.
 func (c *Cloud) entry(m message) entry {

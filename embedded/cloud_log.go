@@ -91,7 +91,8 @@ func (l *cloudLog) after(id string, newest int) (n int, ok bool) {
 	if newest > 0 {
 		least = max(least, end-newest)
 	}
-	n = int(at-l.base) + 1
+	// Ids of an earlier life are lower: all that is here came after them.
+	n = int(max(at, l.base)-l.base) + 1
 	return n, err == nil && n >= least && n <= end
 }
 

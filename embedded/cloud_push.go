@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,35 +101,98 @@ func (c *Cloud) named(r *http.Request) *subscription {
 	return nil
 }
 
-// deliver sends e to all who want it, and returns when the first attempts are
-// under way.
-func (c *Cloud) deliver(ctx context.Context, deliveries *sync.WaitGroup, e entry) error {
-	c.mu.Lock()
-	f, to := c.faults, append([]*subscription(nil), c.subscriptions...)
-	c.mu.Unlock()
+// deliverer sends what happens in one run of a cloud.
+type deliverer struct {
+	*Cloud
+	underWay sync.WaitGroup
+
+	batch []entry // goes out as one array
+	size  int     // of the batch
+	held  []entry // by the fault that reorders
+}
+
+// take delivers e, or keeps it for the array in the making: some deliveries of
+// Genesys are batches of EventBridge.
+func (d *deliverer) take(ctx context.Context, e entry) error {
+	if len(d.batch) == 0 {
+		d.size = 1
+		if d.cfg.Vendor == topology.Genesys && !d.cfg.Plain && d.chance("array", e.n, arrayShare/100.0) {
+			d.size += e.n % maxArray
+		}
+	}
+	if !e.splits {
+		if err := d.send(ctx, d.batch); err != nil {
+			return err
+		}
+		d.batch, d.size = nil, 1
+	}
+	if d.batch = append(d.batch, e); len(d.batch) < d.size {
+		return nil
+	}
+	batch := d.batch
+	d.batch = nil
+	return d.send(ctx, batch)
+}
+
+// flush delivers what was kept.
+func (d *deliverer) flush(ctx context.Context) error {
+	batch := d.batch
+	d.batch = nil
+	if err := d.send(ctx, batch); err != nil {
+		return err
+	}
+	return d.deliver(ctx, d.held)
+}
+
+// send delivers a batch, unless it is to go out after the next one.
+func (d *deliverer) send(ctx context.Context, batch []entry) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	held := d.held
+	d.held = nil
+	if len(held) == 0 && d.chance("reorder", batch[0].n, d.Faults().Reorder) {
+		d.held = batch
+		return nil
+	}
+	if err := d.deliver(ctx, batch); err != nil {
+		return err
+	}
+	return d.deliver(ctx, held)
+}
+
+// deliver sends a batch to all who want it, and returns when the first attempts
+// are under way.
+func (d *deliverer) deliver(ctx context.Context, batch []entry) error {
+	d.mu.Lock()
+	f, to := d.faults, append([]*subscription(nil), d.subscriptions...)
+	d.mu.Unlock()
 	for _, s := range to {
-		if !s.wants(e.message) {
+		wanted := slices.DeleteFunc(slices.Clone(batch), func(e entry) bool { return !s.wants(e.message) })
+		if len(wanted) == 0 {
 			continue
 		}
-		if c.chance("drop", e.n, f.Drop) {
-			c.count(func(r *CloudReport) { r.Deliveries.Dropped++ })
+		n := wanted[0].n
+		if d.chance("drop", n, f.Drop) {
+			d.count(func(r *CloudReport) { r.Deliveries.Dropped += len(wanted) })
 			continue
 		}
-		sends := []func(){func() { c.attempts(ctx, s, e.body) }}
-		if c.chance("duplicate", e.n, f.Duplicate) {
-			sends = append(sends, func() { c.post(ctx, s, e.body, false) })
+		body := bodyOf(wanted)
+		sends := []func(){func() { d.attempts(ctx, s, body, len(wanted)) }}
+		if d.chance("duplicate", n, f.Duplicate) {
+			sends = append(sends, func() { d.post(ctx, s, body, false) })
 		}
-		if e.hasID && c.chance("forge", e.n, f.Forge) {
-			sends = append(sends, func() { c.forge(ctx, s, e) })
+		if d.chance("forge", n, f.Forge) {
+			sends = append(sends, func() { d.forge(ctx, s, wanted[0]) })
 		}
 		for _, send := range sends {
 			select {
-			case c.sending <- struct{}{}:
+			case d.sending <- struct{}{}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			deliveries.Go(func() {
-				defer func() { <-c.sending }()
+			d.underWay.Go(func() {
+				defer func() { <-d.sending }()
 				send()
 			})
 		}
@@ -136,9 +200,21 @@ func (c *Cloud) deliver(ctx context.Context, deliveries *sync.WaitGroup, e entry
 	return nil
 }
 
+// bodyOf is one event as it is, or an array of several.
+func bodyOf(batch []entry) []byte {
+	if len(batch) == 1 {
+		return batch[0].body
+	}
+	bodies := make([][]byte, len(batch))
+	for i, e := range batch {
+		bodies[i] = e.body
+	}
+	return append(append([]byte{'['}, bytes.Join(bodies, []byte{','})...), ']')
+}
+
 // attempts sends body until it is answered for good. It holds a place among those
-// who send, but while it waits.
-func (c *Cloud) attempts(ctx context.Context, s *subscription, body []byte) {
+// who send, but while it waits. events is how many body tells.
+func (c *Cloud) attempts(ctx context.Context, s *subscription, body []byte, events int) {
 	for _, pause := range append(c.cfg.Retries[:len(c.cfg.Retries):len(c.cfg.Retries)], -1) {
 		status, answer := c.post(ctx, s, body, false)
 		again := status == 0 || status == http.StatusTooManyRequests || status >= 500
@@ -148,13 +224,13 @@ func (c *Cloud) attempts(ctx context.Context, s *subscription, body []byte) {
 		c.count(func(r *CloudReport) {
 			switch {
 			case status == http.StatusOK && answer == "deferred":
-				r.Deliveries.Deferred++
+				r.Deliveries.Deferred += events
 			case status == http.StatusOK:
-				r.Deliveries.Accepted++
+				r.Deliveries.Accepted += events
 			case !again:
-				r.Deliveries.Refused++
+				r.Deliveries.Refused += events
 			case pause < 0:
-				r.Deliveries.Lost++
+				r.Deliveries.Lost += events
 			}
 		})
 		if !again || pause < 0 {
@@ -168,6 +244,9 @@ func (c *Cloud) attempts(ctx context.Context, s *subscription, body []byte) {
 
 // forge sends what looks like e and is not the vendor's.
 func (c *Cloud) forge(ctx context.Context, s *subscription, e entry) {
+	if e.id == "" {
+		return // nothing would tell it from what is the vendor's
+	}
 	body := bytes.ReplaceAll(e.body, []byte(e.id), []byte("forged-"+e.id))
 	if status, answer := c.post(ctx, s, body, true); status == http.StatusOK && answer != "deferred" {
 		c.count(func(r *CloudReport) { r.Deliveries.Forged++ })

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,9 +103,7 @@ type Simulator struct {
 // NewSimulator returns a simulator that has not sent anything. An error names
 // the configuration field that is wrong.
 func NewSimulator(cfg SimulatorConfig) (*Simulator, error) {
-	paths := map[string]string{topology.Genesys: "events", topology.CXone: "webhook"}
-	path, ok := paths[cfg.Vendor]
-	if !ok {
+	if !slices.Contains(topology.Vendors, cfg.Vendor) {
 		return nil, fmt.Errorf("configure simulator: vendor %q: want one of %v", cfg.Vendor, topology.Vendors)
 	}
 	if _, err := url.ParseRequestURI(cfg.EdgeURL); err != nil {
@@ -130,10 +129,16 @@ func NewSimulator(cfg SimulatorConfig) (*Simulator, error) {
 	}
 	return &Simulator{
 		cfg:      cfg,
-		endpoint: strings.TrimRight(cfg.EdgeURL, "/") + "/v1/ingest/" + cfg.Vendor + "/" + url.PathEscape(cfg.Tenant) + "/" + path,
+		endpoint: strings.TrimRight(cfg.EdgeURL, "/") + EdgePath(cfg.Vendor, cfg.Tenant),
 		wait:     wait,
 		report:   SimulatorReport{Vendor: cfg.Vendor, Kinds: map[DeliveryKind]int{}},
 	}, nil
+}
+
+// EdgePath is where an edge takes the deliveries of a vendor for a tenant.
+func EdgePath(vendor, tenant string) string {
+	last := map[string]string{topology.Genesys: "events", topology.CXone: "webhook"}[vendor]
+	return "/v1/ingest/" + vendor + "/" + url.PathEscape(tenant) + "/" + last
 }
 
 // Report returns the counts so far. It is safe for concurrent use.

@@ -37,7 +37,7 @@ func TestKeysRotateInABurst(t *testing.T) {
 	}
 	edge := d.Run("edge", app.RoleIngest)
 	d.Run("p1", app.RoleProcess)
-	cloud.Subscribe(embedded.Subscription{URL: edge.Addrs["edge"] + "/v1/ingest/cxone/" + app.DevTenant + "/webhook"})
+	cloud.Subscribe(embedded.Subscription{URL: edge.Addrs["edge"] + embedded.EdgePath(topology.CXone, app.DevTenant)})
 	var burst sync.WaitGroup
 	burst.Go(func() {
 		if err := cloud.Run(t.Context()); err != nil {
