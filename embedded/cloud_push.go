@@ -244,7 +244,7 @@ func (c *Cloud) attempts(ctx context.Context, s *subscription, body []byte, even
 
 // forge sends what looks like e and is not the vendor's.
 func (c *Cloud) forge(ctx context.Context, s *subscription, e entry) {
-	if e.id == "" {
+	if e.id == "" || !bytes.Contains(e.body, []byte(e.id)) {
 		return // nothing would tell it from what is the vendor's
 	}
 	body := bytes.ReplaceAll(e.body, []byte(e.id), []byte("forged-"+e.id))
