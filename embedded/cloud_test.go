@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -174,9 +175,7 @@ func TestCloudTellsOneEvent(t *testing.T) {
 	if !reflect.DeepEqual(pages, steps) || len(pages) == 0 {
 		t.Errorf("%d events are in the pages, want %d under their ids", len(pages), len(steps))
 	}
-	for id, key := range steps {
-		frames[id] = key // channels leave them to the stream
-	}
+	maps.Copy(frames, steps) // which channels leave to the stream
 	if !reflect.DeepEqual(frames, want) {
 		t.Errorf("%d events were notified or streamed, want %d under their ids", len(frames), len(want))
 	}

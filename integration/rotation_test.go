@@ -19,8 +19,7 @@ import (
 // once the operator has the keys fetched. Each is one change in the end, and no
 // forgery is any.
 //
-// Seen failing with strict: true (refused), and with keys that are never fetched
-// again (missing).
+// Seen failing with strict: true (refused).
 func TestKeysRotateInABurst(t *testing.T) {
 	const deliveries, rotations = 3000, 3
 	cloud, url := startCloud(t, embedded.CloudConfig{

@@ -91,8 +91,7 @@ func onceInRaw(t *testing.T, c app.Config, models ...embedded.Model) {
 // nothing is there twice. They are many so that the pauses of 1 to 5 s between two
 // connections pass at the same time.
 //
-// Seen failing with the position of a connection taken from the last id that was
-// read instead of that of the last whole event.
+// Seen failing with the id of an event that was cut as the position.
 func TestStreamsCutAtAnyByte(t *testing.T) {
 	const streams, cuts = 40, 5
 	d := harness.StartDeployment(t)
