@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 )
@@ -109,8 +108,3 @@ func (c *Cloud) listWebhooks(w http.ResponseWriter, r *http.Request) {
 	skip = min(skip, len(specs))
 	answerJSON(w, http.StatusOK, map[string]any{"webhooks": specs[skip:min(skip+top, len(specs))]})
 }
-
-// name of the agent, skill or team that a subject stands for.
-func skillOf(m message) int { return 9001 + m.subject.n%len(departments) }
-
-func agentName(m message) string { return fmt.Sprintf("agent.%d@example.com", m.subject.n) }

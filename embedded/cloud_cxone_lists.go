@@ -89,7 +89,11 @@ func newest(es []entry, id func(message) string, write func(message) []byte) (al
 	return all
 }
 
-// Each call has an agent of its own, who is known once it was assigned.
+// skillOf is the skill by which the calls of a subject are routed.
+func skillOf(m message) int { return 9001 + m.subject.n%len(departments) }
+
+// assigned reports whether m tells what the agent of its calls does: each subject
+// has one of its own.
 func assigned(m message) bool { return m.action == "AGENT_ASSIGNED" || m.action == "CALL_ENDED" }
 
 func agentsOf(es []entry) []listed {
@@ -99,8 +103,8 @@ func agentsOf(es []entry) []listed {
 		}
 		return m.subject.peer
 	}, func(m message) []byte {
-		return fmt.Appendf(nil, `{"agentId":%s,"userName":"%s","firstName":"Agent","lastName":"%d","emailAddress":"%[2]s","isActive":true,"teamId":71,"teamName":%[4]s,"profileId":12,"lastUpdated":"%[5]s","timeZone":"(GMT-05:00) Eastern","inactiveDate":null}`,
-			m.subject.peer, agentName(m), m.subject.n, quote(m.text), isoMillis(m.tsMs))
+		return fmt.Appendf(nil, `{"agentId":%s,"userName":"agent.%d@example.com","firstName":"Agent","lastName":"%[2]d","emailAddress":"agent.%[2]d@example.com","isActive":true,"teamId":71,"teamName":%s,"profileId":12,"lastUpdated":"%s","timeZone":"(GMT-05:00) Eastern","inactiveDate":null}`,
+			m.subject.peer, m.subject.n, quote(m.text), isoMillis(m.tsMs))
 	})
 }
 

@@ -18,10 +18,10 @@ import (
 
 // The vendor's limits of notification channels.
 const (
-	mostChannels  = 20
-	mostTopics    = 1000
-	channelLife   = 24 * time.Hour
-	channelsBeats = 30 * time.Second
+	mostChannels = 20
+	mostTopics   = 1000
+	channelLife  = 24 * time.Hour
+	channelBeat  = 30 * time.Second
 )
 
 // channel is a notification channel. What happens while it has no socket is told
@@ -220,7 +220,7 @@ func (c *Cloud) listen(w http.ResponseWriter, r *http.Request) {
 // tell writes to a socket until ctx ends or the cloud severs its connections.
 func (c *Cloud) tell(ctx context.Context, conn *websocket.Conn, ch *channel, pings <-chan struct{}) {
 	severed := c.severed()
-	beats := time.NewTicker(channelsBeats)
+	beats := time.NewTicker(channelBeat)
 	defer beats.Stop()
 	next := c.log.end()
 	all := func(entry) bool { return true }

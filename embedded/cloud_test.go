@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -424,4 +425,40 @@ func TestCloudFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCloudConnections proves that a silent stream beats, that its heart can be
+// stopped, and that a share of the calls is answered what the faults say.
+func TestCloudConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := happened(t, CloudConfig{Vendor: topology.Genesys, Events: 1, Plain: true})
+		listen := func() string {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute+time.Second)
+			defer cancel()
+			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/stream", http.NoBody)
+			access, _ := c.tokens.give()
+			r.Header.Set("Authorization", "Bearer "+access)
+			w := httptest.NewRecorder()
+			c.ServeHTTP(w, r)
+			return w.Body.String()
+		}
+		const opening = ": connected\nretry: 2000\n\n"
+		if got, want := listen(), opening+strings.Repeat(": hb\n\n", 4); got != want {
+			t.Errorf("in a minute: got %q, want %q", got, want)
+		}
+		c.SetFaults(Faults{Mute: true})
+		if got := listen(); got != opening {
+			t.Errorf("mute: got %q, want %q", got, opening)
+		}
+		c.SetFaults(Faults{Refuse: 0.25, RefuseWith: http.StatusTooManyRequests})
+		refused := 0
+		for range 400 {
+			if w := call(t, c, "GET", "/api/v2/users", ""); w.Code == http.StatusTooManyRequests && w.Header().Get("Retry-After") == "1" {
+				refused++
+			}
+		}
+		if refused < 70 || refused > 130 {
+			t.Errorf("%d of 400 calls were refused, want about 100", refused)
+		}
+	})
 }
