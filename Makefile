@@ -102,7 +102,8 @@ selftest: build ## 20,000 simulated events through the real edge; fails unless t
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
 	bin/trunkline dev --events 20000 --exit --data-dir "$$dir" \
 		--edge 127.0.0.1:0 --view 127.0.0.1:0 --metrics 127.0.0.1:0 \
-		--kafka-listen 127.0.0.1:0 --registry-listen 127.0.0.1:0 $(ARGS)
+		--kafka-listen 127.0.0.1:0 --registry-listen 127.0.0.1:0 \
+		--genesys-listen 127.0.0.1:0 --cxone-listen 127.0.0.1:0 $(ARGS)
 
 .PHONY: lint
 lint: go $(LINT) ## format, vet and the other rules of .golangci.yml

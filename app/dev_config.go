@@ -11,6 +11,8 @@ const (
 	DevToken          = "dev-token"
 	DevSecret         = "webhook_secret_rotation_key"
 	DevPreviousSecret = "previous_webhook_secret"
+	DevClient         = "trunkline" // at both vendors' clouds
+	DevClientSecret   = "dev-client-secret"
 )
 
 // DevConfig is the configuration of `trunkline dev`: one built-in tenant with
@@ -32,4 +34,30 @@ func DevConfig(brokers []string, registryURL string, replication int16) Config {
 		}},
 	}
 	return c.withDefaults()
+}
+
+// DevClouds are the base URLs of simulated clouds; empty: there is none.
+type DevClouds struct {
+	Genesys       string
+	CXone         string
+	CXoneServices string // before the lists that are polled
+}
+
+// AtClouds has the built-in tenant call the clouds: read their streams, and verify
+// with the keys that they publish.
+func (c Config) AtClouds(at DevClouds) Config {
+	of := c.Tenants[0].Vendors
+	if at.Genesys != "" {
+		v := of[topology.Genesys]
+		v.API = API{URL: at.Genesys, OAuth: &OAuth{URL: at.Genesys, ClientID: DevClient, ClientSecret: DevClientSecret}}
+		v.Stream = &Stream{URL: at.Genesys + "/stream?topics=conversation,routing,interaction", PollURL: at.Genesys + "/events"}
+		of[topology.Genesys] = v
+	}
+	if at.CXone != "" {
+		v := of[topology.CXone]
+		v.API = API{URL: at.CXoneServices, AccessKey: &AccessKey{URL: at.CXone, ID: DevClient, Secret: DevClientSecret}}
+		v.KeysURL = at.CXone + "/.well-known/jwks.json"
+		of[topology.CXone] = v
+	}
+	return c
 }

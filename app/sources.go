@@ -20,7 +20,7 @@ var sources = component{"sources", func(a *App) (func(context.Context) error, er
 	o := stream.SourcesOptions{
 		Group: string(topology.SourcesGroup), Positions: string(topology.PositionsTopic), Partition: topology.Partition,
 	}
-	limiter := outbound.NewLimiter(streamsPerSecond)
+	limiter := outbound.NewLimiter(StreamsPerSecond)
 	for _, t := range a.cfg.Tenants {
 		for vendor, c := range t.Vendors {
 			logger := a.opts.Logger.With("vendor", vendor, "tenant", t.ID)
@@ -77,8 +77,8 @@ func tokenAlarm(logger *slog.Logger) func(error, time.Duration) {
 	}
 }
 
-// streamsPerSecond are the connections to one host that a process makes.
-const streamsPerSecond = 5
+// StreamsPerSecond are the connections to one host that a process makes.
+const StreamsPerSecond = 5
 
 // reader is the stream as the edges read it.
 func (s *Stream) reader(vendor, tenant string, by caller, limiter *outbound.Limiter, logger *slog.Logger) ingest.Stream {

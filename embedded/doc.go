@@ -1,6 +1,11 @@
 // Package embedded holds what `trunkline dev` and the tests run in place of
-// the outside world: a Kafka broker, a schema registry and simulators of the
-// vendors, all in this process.
+// the outside world: a Kafka broker, a schema registry and the vendors, all in
+// this process.
+//
+// A vendor is played in two ways. A [Cloud] is the whole of it, with everything
+// that can be asked of it and everything that can go wrong with it (cloud*.go). A
+// [Simulator] only posts, and never gives up: the ledger's tests know by it what
+// an edge accepted.
 //
 // The broker is one kfake broker (github.com/twmb/franz-go/pkg/kfake) with
 // replication 1. What kfake lacks of a real broker, and Trunkline relies on, is

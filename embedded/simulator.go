@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,9 +103,7 @@ type Simulator struct {
 // NewSimulator returns a simulator that has not sent anything. An error names
 // the configuration field that is wrong.
 func NewSimulator(cfg SimulatorConfig) (*Simulator, error) {
-	paths := map[string]string{topology.Genesys: "events", topology.CXone: "webhook"}
-	path, ok := paths[cfg.Vendor]
-	if !ok {
+	if !slices.Contains(topology.Vendors, cfg.Vendor) {
 		return nil, fmt.Errorf("configure simulator: vendor %q: want one of %v", cfg.Vendor, topology.Vendors)
 	}
 	if _, err := url.ParseRequestURI(cfg.EdgeURL); err != nil {
@@ -130,10 +129,16 @@ func NewSimulator(cfg SimulatorConfig) (*Simulator, error) {
 	}
 	return &Simulator{
 		cfg:      cfg,
-		endpoint: strings.TrimRight(cfg.EdgeURL, "/") + "/v1/ingest/" + cfg.Vendor + "/" + url.PathEscape(cfg.Tenant) + "/" + path,
+		endpoint: strings.TrimRight(cfg.EdgeURL, "/") + EdgePath(cfg.Vendor, cfg.Tenant),
 		wait:     wait,
 		report:   SimulatorReport{Vendor: cfg.Vendor, Kinds: map[DeliveryKind]int{}},
 	}, nil
+}
+
+// EdgePath is where an edge takes the deliveries of a vendor for a tenant.
+func EdgePath(vendor, tenant string) string {
+	last := map[string]string{topology.Genesys: "events", topology.CXone: "webhook"}[vendor]
+	return "/v1/ingest/" + vendor + "/" + url.PathEscape(tenant) + "/" + last
 }
 
 // Report returns the counts so far. It is safe for concurrent use.
@@ -158,7 +163,10 @@ type request struct {
 // when ctx ends: then with its error, and what was in flight is unknown. A
 // simulator runs once.
 func (s *Simulator) Run(ctx context.Context) (SimulatorReport, error) {
-	g, err := NewGenerator(s.generatorConfig())
+	g, err := NewGenerator(GeneratorConfig{
+		Vendor: s.cfg.Vendor, Tenant: s.cfg.Tenant, Seed: s.cfg.Seed,
+		Events: s.cfg.Events, Entities: s.cfg.Entities, LateAfter: s.cfg.LateAfter,
+	}.near(s.cfg.Now(), s.cfg.Rate))
 	if err != nil {
 		return s.Report(), err
 	}
@@ -176,27 +184,6 @@ func (s *Simulator) Run(ctx context.Context) (SimulatorReport, error) {
 	close(requests)
 	workers.Wait()
 	return s.Report(), cmp.Or(ctx.Err(), err)
-}
-
-// generatorConfig chooses event times near the wall clock and never ahead of it:
-// the pipeline clamps what lies far ahead.
-func (s *Simulator) generatorConfig() GeneratorConfig {
-	cfg := GeneratorConfig{
-		Vendor: s.cfg.Vendor, Tenant: s.cfg.Tenant, Seed: s.cfg.Seed,
-		Events: s.cfg.Events, Entities: s.cfg.Entities, LateAfter: s.cfg.LateAfter,
-		Base: s.cfg.Now().Truncate(time.Millisecond), Step: 5 * time.Millisecond,
-	}
-	switch {
-	case s.cfg.Rate > 0:
-		cfg.Step = time.Duration(float64(time.Second) / s.cfg.Rate)
-		// Interactions wait 100 ms for each other: a wider burst would be late.
-		cfg.Shuffle = max(1, min(10, int(s.cfg.Rate*0.08)))
-	case s.cfg.Events > 0:
-		cfg.Base = cfg.Base.Add(-time.Duration(s.cfg.Events) * cfg.Step)
-	default:
-		cfg.Step = 50 * time.Microsecond // no edge is faster than that
-	}
-	return cfg
 }
 
 // feed groups deliveries into requests at the configured rate.

@@ -84,6 +84,10 @@ type GeneratorConfig struct {
 	// event waits (default 10 s of event time, 5,000 at most).
 	Shuffle   int
 	LateAfter int
+
+	// Plain leaves only the plain events: those of the entities in turn, in order,
+	// each once.
+	Plain bool
 }
 
 // Generator makes the traffic of one vendor: a seeded sequence of deliveries
@@ -195,18 +199,32 @@ func seedOf(name string, seed int64) (b [32]byte) {
 
 // Next returns the next delivery; ok is false after the last.
 func (g *Generator) Next() (d Delivery, ok bool) {
+	m, ok := g.nextMessage()
+	if !ok {
+		return Delivery{}, false
+	}
+	return g.delivery(m), true
+}
+
+// nextMessage returns the next delivery before it is written.
+func (g *Generator) nextMessage() (m message, ok bool) {
 	for g.cfg.Events == 0 || g.out < g.cfg.Events {
 		if m, ok := g.pick(); ok {
 			g.out++
-			return g.deliver(m), true
+			g.remember(m)
+			return m, true
 		}
 	}
-	return Delivery{}, false
+	return message{}, false
 }
 
 // pick chooses what goes out now; ok is false when it held an event back
 // instead.
 func (g *Generator) pick() (m message, ok bool) {
+	if g.cfg.Plain {
+		s := &g.subjects[g.made%len(g.subjects)]
+		return g.make(func(g *Generator) message { return g.vendor.advance(g, s) }), true
+	}
 	if len(g.late) > 0 && g.late[0].due <= g.out {
 		return g.releaseLate(), true
 	}
@@ -308,7 +326,8 @@ func (g *Generator) again(fits func(message) bool) (message, bool) {
 	return message{}, false
 }
 
-func (g *Generator) deliver(m message) Delivery {
+// remember keeps what can be delivered again.
+func (g *Generator) remember(m message) {
 	switch m.kind {
 	case DeliveryEvent, DeliveryDelete, DeliveryLate:
 		if len(g.recent) < recentDeliveries {
@@ -318,6 +337,9 @@ func (g *Generator) deliver(m message) Delivery {
 			g.next = (g.next + 1) % recentDeliveries
 		}
 	}
+}
+
+func (g *Generator) delivery(m message) Delivery {
 	d := Delivery{
 		Vendor: g.cfg.Vendor, Kind: m.kind, Body: m.raw,
 		Key: m.subject.key, TsMs: m.tsMs, Splits: m.splits,
@@ -329,6 +351,24 @@ func (g *Generator) deliver(m message) Delivery {
 		d.Body = g.vendor.render(m)
 	}
 	return d
+}
+
+// near returns cfg with event times near the wall clock and never ahead of it,
+// for events that are sent at a rate (0: as fast as they are taken): the pipeline
+// clamps what lies far ahead.
+func (cfg GeneratorConfig) near(now time.Time, rate float64) GeneratorConfig {
+	cfg.Base, cfg.Step = now.Truncate(time.Millisecond), 5*time.Millisecond
+	switch {
+	case rate > 0:
+		cfg.Step = time.Duration(float64(time.Second) / rate)
+		// Interactions wait 100 ms for each other: a wider burst would be late.
+		cfg.Shuffle = max(1, min(10, int(rate*0.08)))
+	case cfg.Events > 0:
+		cfg.Base = cfg.Base.Add(-time.Duration(cfg.Events) * cfg.Step)
+	default:
+		cfg.Step = 50 * time.Microsecond // no edge is faster than that
+	}
+	return cfg
 }
 
 // now is the event time of the delivery in the making. One delivery is one step,

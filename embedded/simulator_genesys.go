@@ -213,16 +213,23 @@ func (genesysTraffic) resource(m message) []byte {
 // audit tells what changed and not what is: a partial image.
 func (genesysTraffic) audit(m message) (topic, template string, body []byte) {
 	s := m.subject
-	entityType := map[string]string{"user": "User", "queue": "Queue", "flow": "Flow"}[s.key.Type]
-	service := map[string]string{"user": "Directory", "queue": "ContactCenter", "flow": "Architect"}[s.key.Type]
-	changed := "[]"
+	service, entityType, changed := auditOf(m)
+	body = fmt.Appendf(nil, `{"id":"%s","userId":"%s","userHomeOrgId":"%s","username":{"id":"%[2]s","name":"Jo Admin"},"userDisplay":"Jo Admin","clientId":{"id":"%[2]s"},"remoteIp":["203.0.113.7"],"serviceName":"%[4]s","level":"USER","eventTime":"%[5]s","action":"%[6]s","entityType":"%[7]s","entity":{"id":%[8]s,"name":"%[7]s %[9]d"},"propertyChanges":%[10]s,"context":{}}`,
+		m.id, s.peer, genesysOrganization, service, isoMillis(m.tsMs), m.action, entityType, quote(s.key.ID), s.n, changed)
+	return "v2.audits.entitytype." + entityType + ".entityid." + s.key.ID, "v2.audits.entitytype.{id}.entityid.{id}", body
+}
+
+// auditOf is what the audit of a change names: service and type of the resource,
+// and which properties changed.
+func auditOf(m message) (service, entityType, changed string) {
+	s := m.subject
+	of := auditedTypes[s.key.Type]
+	changed = "[]"
 	if m.action == "Update" {
 		changed = fmt.Sprintf(`[{"property":"description","oldValues":["revision %d"],"newValues":[%s]},{"property":"memberCount","oldValues":["%d"],"newValues":["%d"]}]`,
 			s.revision-1, quote(m.text), s.revision-1, s.revision)
 	}
-	body = fmt.Appendf(nil, `{"id":"%s","userId":"%s","userHomeOrgId":"%s","username":{"id":"%[2]s","name":"Jo Admin"},"userDisplay":"Jo Admin","clientId":{"id":"%[2]s"},"remoteIp":["203.0.113.7"],"serviceName":"%[4]s","level":"USER","eventTime":"%[5]s","action":"%[6]s","entityType":"%[7]s","entity":{"id":%[8]s,"name":"%[7]s %[9]d"},"propertyChanges":%[10]s,"context":{}}`,
-		m.id, s.peer, genesysOrganization, service, isoMillis(m.tsMs), m.action, entityType, quote(s.key.ID), s.n, changed)
-	return "v2.audits.entitytype." + entityType + ".entityid." + s.key.ID, "v2.audits.entitytype.{id}.entityid.{id}", body
+	return of.service, of.entity, changed
 }
 
 // detail is a step of a conversation.

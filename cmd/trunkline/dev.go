@@ -23,6 +23,8 @@ type devOptions struct {
 	app.Options
 	kafkaListen    string
 	registryListen string
+	genesysListen  string
+	cxoneListen    string
 	kafka          string // real brokers instead of the embedded one
 	registry       string
 	only           string
@@ -47,9 +49,9 @@ func devCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "Run everything in one process, with simulated vendors",
-		Long: "Run broker, schema registry, edge, stages, view API and two vendor simulators in one process.\n" +
+		Long: "Run broker, schema registry, edge, stages, view API and the simulated clouds of both vendors in one process.\n" +
 			"What it holds survives Ctrl-C and SIGKILL in --data-dir; --fresh starts over.\n" +
-			"With --events N --exit it is a self-test: N events go through the real edge, the pipeline drains,\n" +
+			"With --events N --exit it is a self-test: N events come by the real edge, the pipeline drains,\n" +
 			"and the exit code says whether the ledger balances.",
 		Example: "  trunkline dev\n  trunkline dev --events 20000 --exit --fresh\n  trunkline dev --only broker\n" +
 			"  trunkline dev --only registry --kafka broker1:9092",
@@ -68,10 +70,12 @@ func devCommand() *cobra.Command {
 	addressFlags(c, &o.Options)
 	f.StringVar(&o.kafkaListen, "kafka-listen", "127.0.0.1:9092", "address of the embedded broker; port 0 takes a free one")
 	f.StringVar(&o.registryListen, "registry-listen", "127.0.0.1:8085", "address of the embedded registry; port 0 takes a free one")
+	f.StringVar(&o.genesysListen, "genesys-listen", "127.0.0.1:8086", "address of the simulated cloud of Genesys; port 0 takes a free one")
+	f.StringVar(&o.cxoneListen, "cxone-listen", "127.0.0.1:8087", "address of the simulated cloud of CXone; port 0 takes a free one")
 	f.StringVar(&o.kafka, "kafka", "", "brokers of a real cluster (host:port,…) instead of the embedded one")
 	f.StringVar(&o.registry, "registry", "", "URL of a real schema registry instead of the embedded one")
 	f.StringVar(&o.only, "only", "", "run just this: broker (and registry), or registry (with --kafka)")
-	f.BoolVar(&o.simulate, "simulate", true, "send simulated traffic")
+	f.BoolVar(&o.simulate, "simulate", true, "play both vendors: run their clouds, and let things happen there")
 	f.IntVar(&o.events, "events", 0, "how many events to simulate; 0 goes on for ever")
 	f.Int64Var(&o.seed, "seed", 0, "seed of the simulated traffic; 0 takes the clock")
 	f.Float64Var(&o.rate, "rate", 0, "simulated events per second; 0 is 20, or as fast as possible with --events")
@@ -124,6 +128,14 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, infra.stop()) }()
+	vendors := &clouds{}
+	if o.simulate && o.only == "" {
+		if vendors, err = startClouds(o); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, vendors.stop()) }()
+		infra.config = infra.config.AtClouds(vendors.urls)
+	}
 	file := filepath.Join(o.DataDir, "trunkline.yaml")
 	if err := app.WriteConfig(file, infra.config); err != nil {
 		return err
@@ -134,15 +146,15 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 		return err
 	}
 	if o.only != "" {
-		announce(out, o, infra, nil, file)
+		announce(out, o, infra, vendors, nil, file)
 		<-ctx.Done()
 		return nil
 	}
-	return serveDev(ctx, o, infra, file, out)
+	return serveDev(ctx, o, infra, vendors, file, out)
 }
 
 // serveDev runs the application and its traffic.
-func serveDev(ctx context.Context, o devOptions, infra *infrastructure, file string, out io.Writer) (err error) {
+func serveDev(ctx context.Context, o devOptions, infra *infrastructure, vendors *clouds, file string, out io.Writer) (err error) {
 	o.Role, o.Instance = app.RoleAll, "dev"
 	a, err := app.New(infra.config, o.Options)
 	if err != nil {
@@ -158,7 +170,7 @@ func serveDev(ctx context.Context, o devOptions, infra *infrastructure, file str
 	if err := untilReady(ctx, a, ended); err != nil || ctx.Err() != nil {
 		return err
 	}
-	announce(out, o, infra, a, file)
+	announce(out, o, infra, vendors, a, file)
 
 	status := newStatus(infra.config, o, out)
 	following, unfollow := context.WithCancel(ctx)
@@ -168,8 +180,18 @@ func serveDev(ctx context.Context, o devOptions, infra *infrastructure, file str
 		<-ctx.Done()
 		return nil
 	}
-	traffic := make(chan error, 1)
-	go func() { traffic <- simulate(ctx, o, a) }()
+	before := int64(0)
+	if o.exit {
+		if before, err = app.RawRecords(ctx, infra.config); err != nil {
+			return fmt.Errorf("count the raw records: %w", err)
+		}
+	}
+	records, traffic := int64(0), make(chan error, 1)
+	go func() {
+		var err error
+		records, err = vendors.run(ctx, "http://"+a.Addr("edge"))
+		traffic <- err
+	}()
 	select {
 	case err := <-ended:
 		ended <- nil
@@ -182,6 +204,9 @@ func serveDev(ctx context.Context, o devOptions, infra *infrastructure, file str
 	if !o.exit {
 		<-ctx.Done()
 		return nil
+	}
+	if err := status.arrived(ctx, before+records); err != nil {
+		return err
 	}
 	return selfTest(ctx, infra.config, status, a, o, out)
 }
@@ -273,9 +298,10 @@ func (i *infrastructure) stop() error {
 }
 
 // announce prints where everything is and what to try.
-func announce(out io.Writer, o devOptions, i *infrastructure, a *app.App, file string) {
+func announce(out io.Writer, o devOptions, i *infrastructure, vendors *clouds, a *app.App, file string) {
 	addrs := map[string]string{
 		"kafka": strings.Join(i.config.Kafka.Brokers, ","), "registry": i.config.Registry.URL, "config": file,
+		"genesys": vendors.urls.Genesys, "cxone": vendors.urls.CXone,
 	}
 	if a != nil {
 		for _, flag := range []string{"edge", "admin", "view", "metrics"} {
@@ -288,7 +314,7 @@ func announce(out io.Writer, o devOptions, i *infrastructure, a *app.App, file s
 		_ = json.NewEncoder(out).Encode(addrs)
 		return
 	}
-	for _, name := range []string{"edge", "admin", "view", "metrics", "kafka", "registry", "config"} {
+	for _, name := range []string{"edge", "admin", "view", "metrics", "kafka", "registry", "genesys", "cxone", "config"} {
 		if addrs[name] != "" {
 			fmt.Fprintf(out, "%-9s %s\n", name, addrs[name])
 		}

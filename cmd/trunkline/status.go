@@ -72,28 +72,34 @@ func (s *status) line() string {
 // stalled is how long nothing may move before a drain is given up.
 const stalled = time.Minute
 
+// arrived waits until there are n records in the raw log.
+func (s *status) arrived(ctx context.Context, n int64) error {
+	return s.until(ctx, "what happened at the vendors is not in the raw log", func() bool { return s.In.Load() >= n })
+}
+
 // drained waits until what was accepted is in the raw log and every raw record has
 // its fate; nothing may be sent meanwhile.
 func (s *status) drained(ctx context.Context, spooled func() uint64) error {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for spooled() > 0 {
-		select {
-		case <-ctx.Done():
-			return errors.New("interrupted before the spool had drained")
-		case <-tick.C:
-		}
+	if err := s.until(ctx, "the spool does not drain", func() bool { return spooled() == 0 }); err != nil {
+		return err
 	}
 	raw, err := app.RawRecords(ctx, s.config)
 	if err != nil {
 		return fmt.Errorf("count the raw records: %w", err)
 	}
-	for last, moved := int64(-1), time.Now(); s.Outcomes() < raw; {
-		if now := s.Outcomes(); now != last {
+	return s.until(ctx, "the pipeline does not drain", func() bool { return s.Outcomes() >= raw })
+}
+
+// until waits for done. Its error says what is not when nothing moves any more.
+func (s *status) until(ctx context.Context, not string, done func() bool) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for last, moved := int64(-1), time.Now(); !done(); {
+		if now := s.In.Load() + s.Outcomes(); now != last {
 			last, moved = now, time.Now()
 		}
 		if time.Since(moved) > stalled {
-			return errors.New("the pipeline does not drain: " + s.line())
+			return errors.New(not + ": " + s.line())
 		}
 		select {
 		case <-ctx.Done():

@@ -78,14 +78,16 @@ func (s *sharedCluster) close() error {
 	return s.cluster.close()
 }
 
-// Infrastructure are the flags that give `trunkline dev` its broker and registry:
-// embedded ones on free ports, or real brokers that hold nothing yet. All starts
+// Infrastructure are the flags that give `trunkline dev` its broker, its registry
+// and the vendors' clouds: embedded ones on free ports, or real brokers that hold
+// nothing yet. All starts
 // of one test share what they hold.
 func Infrastructure(t testing.TB) []string {
 	t.Helper()
+	clouds := []string{"--genesys-listen", "127.0.0.1:0", "--cxone-listen", "127.0.0.1:0"}
 	if !Real() {
-		return []string{"--kafka-listen", "127.0.0.1:0", "--registry-listen", "127.0.0.1:0"}
+		return append(clouds, "--kafka-listen", "127.0.0.1:0", "--registry-listen", "127.0.0.1:0")
 	}
 	d := shared.use(t)
-	return []string{"--kafka", strings.Join(d.Cluster.Addrs(), ","), "--registry", d.Config.Registry.URL}
+	return append(clouds, "--kafka", strings.Join(d.Cluster.Addrs(), ","), "--registry", d.Config.Registry.URL)
 }
