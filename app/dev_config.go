@@ -43,19 +43,21 @@ type DevClouds struct {
 	CXoneServices string // before the lists that are polled
 }
 
-// AtClouds has the built-in tenant call the clouds: read their streams, and verify
-// with the keys that they publish.
+// AtClouds has the built-in tenant call the clouds: read their streams, ask for what
+// deliveries missed, and verify with the keys that they publish.
 func (c Config) AtClouds(at DevClouds) Config {
 	of := c.Tenants[0].Vendors
 	if at.Genesys != "" {
 		v := of[topology.Genesys]
 		v.API = API{URL: at.Genesys, OAuth: &OAuth{URL: at.Genesys, ClientID: DevClient, ClientSecret: DevClientSecret}}
+		v.Reconcile = &Reconcile{}
 		v.Stream = &Stream{URL: at.Genesys + "/stream?topics=conversation,routing,interaction", PollURL: at.Genesys + "/events"}
 		of[topology.Genesys] = v
 	}
 	if at.CXone != "" {
 		v := of[topology.CXone]
 		v.API = API{URL: at.CXoneServices, AccessKey: &AccessKey{URL: at.CXone, ID: DevClient, Secret: DevClientSecret}}
+		v.Reconcile = &Reconcile{}
 		v.KeysURL = at.CXone + "/.well-known/jwks.json"
 		of[topology.CXone] = v
 	}
