@@ -6,6 +6,7 @@
 package acceptance
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -62,12 +63,19 @@ func (d *deployment) startSink() {
 	d.t.Helper()
 	listener := harness.FreeAddr(d.t)
 	d.env["LISTENER"] = "http://" + listener
-	d.env["OFFSETS"] = filepath.Join(d.t.TempDir(), "offsets")
-	d.env["PLUGINS"] = harness.Tools(d.t, jdbcSink) + "," + harness.Tools(d.t, "avro")
-	d.sink = harness.StartService(d.t, "connect", d.java(
-		"-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+	worker := d.java(
+		"-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
 		"-cp", harness.Tools(d.t, "connect")+"/*", "org.apache.kafka.connect.cli.ConnectStandalone",
-		document(d.t, "worker.properties"), d.file))
+		document(d.t, "worker.properties"), d.file)
+	worker.Dir = d.t.TempDir()
+	plugins := filepath.Join(worker.Dir, "plugins")
+	err := errors.Join(os.Mkdir(plugins, 0o700),
+		os.Symlink(harness.Tools(d.t, jdbcSink), filepath.Join(plugins, "jdbc")),
+		os.Symlink(harness.Tools(d.t, "avro"), filepath.Join(plugins, "avro")))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.sink = harness.StartService(d.t, "connect", worker)
 	d.worker = "http://" + listener
 	d.sink.Until("the sink runs", d.sinking)
 }
