@@ -1,7 +1,8 @@
 // Reads the change topics as Kafka Connect would and checks every record with what
 // Debezium checks its own records with: VerifyRecord, and ExtractNewRecordState, which
 // most sinks unwrap records with. It takes the converters and topics of a sink's
-// properties, and the brokers from KAFKA. The last line it prints is the result, as JSON.
+// properties, or other topics, and the brokers from KAFKA. The last line it prints is the
+// result, as JSON.
 //
 //     java -cp 'debezium/*:avro/*' Verify.java jdbc-sink-avro.properties
 
@@ -15,6 +16,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Properties;
 import java.util.TreeMap;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
@@ -48,7 +50,7 @@ public class Verify {
     public static void main(String[] args) throws Exception {
         Map<String, String> sink = properties(args[0]);
         Verify verify = new Verify(sink);
-        verify.read(sink.get("topics.regex"));
+        verify.read(args.length > 1 ? args[1] : sink.get("topics.regex"));
         System.out.println(verify.result());
     }
 
@@ -136,7 +138,7 @@ public class Verify {
         Struct row = (Struct) unwrapped.value();
         Struct image = envelope.getStruct(op.equals("d") ? "before" : "after");
         for (Field field : image.schema().fields()) {
-            require(java.util.Objects.equals(image.get(field), row.get(field.name())), field.name() + " differs in the unwrapped row");
+            require(Objects.equals(image.get(field), row.get(field.name())), field.name() + " differs in the unwrapped row");
         }
         require(row.getString("__deleted").equals(String.valueOf(op.equals("d"))), "__deleted is wrong");
     }

@@ -32,13 +32,21 @@ type deployment struct {
 	env      map[string]string // what the files of docs/connect ask for
 }
 
-// start sets everything up; the sink follows the change topics from now on.
-func start(t *testing.T, format codecs.Format) *deployment {
+// needs skips the test where the machine lacks something; of Java and the jars make
+// tells.
+func needs(t *testing.T) {
 	t.Helper()
-	bin := postgresBinaries(t)
+	if postgresBinaries() == "" {
+		harness.NotRun(t, "there is no PostgreSQL (initdb) on the PATH or in /usr/lib/postgresql; install postgresql")
+	}
 	if _, err := exec.LookPath("javac"); err != nil {
 		harness.NotRun(t, "there is no javac on the PATH, which Verify.java needs; install a JDK, 17 or later")
 	}
+}
+
+// start sets everything up; the sink follows the change topics from now on.
+func start(t *testing.T, format codecs.Format) *deployment {
+	t.Helper()
 	d := &deployment{t: t, Deployment: harness.StartDeployment(t), env: map[string]string{}}
 	d.file = document(t, "jdbc-sink-"+string(format)+".properties")
 	d.Config.Changes.Format = format
@@ -52,7 +60,7 @@ func start(t *testing.T, format codecs.Format) *deployment {
 		t.Fatal(err)
 	}
 	d.all = d.Run("all", app.RoleAll)
-	d.database = startPostgres(t, bin)
+	d.database = startPostgres(t)
 	maps.Copy(d.env, d.database.env())
 	d.startSink()
 	return d
