@@ -79,7 +79,7 @@ chaos: go kafka ## kills, pauses, lost disks and broker faults on real Kafka: EV
 
 .PHONY: acceptance
 acceptance: go kafka consumers ## Debezium's JDBC sink into PostgreSQL and Debezium's own checks over our change topics: EVENTS= SEED=
-	@TRUNKLINE_TEST_KAFKA=real go test -count=1 -timeout 0 -v -run TestConsumersAccept ./integration/acceptance -args \
+	@CI=true TRUNKLINE_TEST_KAFKA=real go test -count=1 -timeout 0 -v -run TestConsumersAccept ./integration/acceptance -args \
 		-events $(EVENTS) -seed $(SEED)
 
 .PHONY: sabotage
