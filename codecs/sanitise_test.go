@@ -48,7 +48,7 @@ func TestSanitiseJSON(t *testing.T) {
 		in := []byte(tt.in)
 		got, changed := codecs.SanitiseJSON(in)
 		if string(got) != tt.want || changed != (tt.in != tt.want) {
-			t.Errorf("SanitiseJSON(%q) = %q, %t, want %q", tt.in, got, changed, tt.want)
+			t.Errorf("SanitiseJSON(%.200q) = %.200q, %t, want %.200q", tt.in, got, changed, tt.want)
 		}
 		if string(in) != tt.in {
 			t.Errorf("SanitiseJSON(%q) wrote into its input: %q", tt.in, in)
