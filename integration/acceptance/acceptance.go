@@ -6,7 +6,6 @@
 package acceptance
 
 import (
-	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -73,14 +72,12 @@ func (d *deployment) startSink() {
 	d.env["LISTENER"] = "http://" + listener
 	worker := d.java(
 		"-Xmx512m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error",
-		"-cp", harness.Tools(d.t, "connect")+"/*", "org.apache.kafka.connect.cli.ConnectStandalone",
+		// Who asks while it starts is told so at length.
+		"-Dorg.slf4j.simpleLogger.log.org.eclipse.jetty=off", "-Dorg.slf4j.simpleLogger.log.org.glassfish=off",
+		"-cp", harness.Tools(d.t, "connect")+"/*:"+harness.Tools(d.t, "avro")+"/*", "org.apache.kafka.connect.cli.ConnectStandalone",
 		document(d.t, "worker.properties"), d.file)
 	worker.Dir = d.t.TempDir()
-	plugins := filepath.Join(worker.Dir, "plugins")
-	err := errors.Join(os.Mkdir(plugins, 0o700),
-		os.Symlink(harness.Tools(d.t, jdbcSink), filepath.Join(plugins, "jdbc")),
-		os.Symlink(harness.Tools(d.t, "avro"), filepath.Join(plugins, "avro")))
-	if err != nil {
+	if err := os.Symlink(harness.Tools(d.t, jdbcSink), filepath.Join(worker.Dir, "plugins")); err != nil {
 		d.t.Fatal(err)
 	}
 	d.sink = harness.StartService(d.t, "connect", worker)
@@ -118,7 +115,7 @@ func startRegistry(t *testing.T) string {
 	host, port, _ := strings.Cut(addr, ":")
 	jar := filepath.Join(harness.Tools(t, apicurio), "apicurio-registry-app-"+strings.TrimPrefix(apicurio, "apicurio-")+"-runner.jar")
 	s := harness.StartService(t, "apicurio", exec.CommandContext(t.Context(), "java", "-Xmx384m", "-XX:+UseSerialGC", //nolint:gosec // our own arguments
-		"-Dquarkus.http.host="+host, "-Dquarkus.http.port="+port, "-Dquarkus.log.level=WARN", "-jar", jar))
+		"-Dquarkus.http.host="+host, "-Dquarkus.http.port="+port, "-Dquarkus.log.level=WARN", "-Dquarkus.http.access-log.enabled=false", "-jar", jar))
 	s.Until("the registry answers", func() bool {
 		status, _ := harness.Fetch(t, "http://"+addr+"/apis/ccompat/v7/subjects")
 		return status == 200
