@@ -75,7 +75,7 @@ func accept(t *testing.T, format codecs.Format) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	complain(t, "the view API", unlike(inView, folded.rows.withoutNames()))
+	complain(t, "the view API", unlike(inView, folded.withoutNames()))
 
 	verified := time.Now()
 	v := d.verify()

@@ -50,7 +50,7 @@ func postgresBinaries() string {
 
 func startPostgres(t *testing.T) *postgres {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "trunkline-postgres-") // folders of the test are closed to other users
+	dir, err := os.MkdirTemp("", "trunkline-postgres-") //nolint:usetesting // those of the test are closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
