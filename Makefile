@@ -16,6 +16,13 @@ export GOLANGCI_LINT_CACHE := $(CURDIR)/.tools/cache
 KAFKA := .tools/kafka-4.3.1
 KAFKA_POM := integration/harness/kafka/pom.xml
 
+# What the acceptance tests read our topics with: jars by pom, and archives.
+CONSUMER_JARS := .tools/connect .tools/avro .tools/debezium
+JDBC_SINK := .tools/jdbc-sink-3.6.0.Final
+APICURIO := .tools/apicurio-3.0.9
+$(JDBC_SINK): ARTIFACT := io.debezium:debezium-connector-jdbc:$(JDBC_SINK:.tools/jdbc-sink-%=%):tar.gz:plugin
+$(APICURIO): ARTIFACT := io.apicurio:apicurio-registry-app:$(APICURIO:.tools/apicurio-%=%):tar.gz:all
+
 # The tests whose producers are fenced or refused on purpose.
 SARAMA_RACES := AnsweredErrors|BrokenConnections|SecondProcess|PausedProcess|StaleMember|ComeAndGo|LateCopyOfCommit
 
@@ -62,7 +69,7 @@ test: go ## unit tests and the integration suite on the embedded broker; PKG=./s
 	@go test -count=1 -timeout 20m -v $(PKG) | tee bin/test.log | awk -f .ci/report.awk
 
 .PHONY: test-real
-test-real: go kafka ## the integration suite on three real Kafka brokers; needs Java 17 and Maven; ARGS='-run Killed'
+test-real: go kafka consumers ## the integration suite on three real Kafka brokers and with real consumers; needs Java 17, Maven, PostgreSQL; ARGS='-run Killed'
 	@mkdir -p bin
 	@TRUNKLINE_TEST_KAFKA=real go test -count=1 -p 1 -timeout 30m -v $(ARGS) ./integration/... \
 		| tee bin/test-real.log | awk -v real=1 -f .ci/report.awk
@@ -72,6 +79,11 @@ chaos: go kafka ## kills, pauses, lost disks and broker faults on real Kafka: EV
 	@TRUNKLINE_TEST_KAFKA=real go test -count=1 -timeout 0 -v -run TestFaults ./integration/chaos -args \
 		-events $(EVENTS) -kills $(KILLS) -pauses $(PAUSES) -disks $(DISKS) -brokers $(BROKERS) -cuts $(CUTS) -late $(LATE) \
 		-seed $(SEED) -minutes $(MINUTES) -results '$(if $(RESULTS),$(abspath $(RESULTS)))'
+
+.PHONY: acceptance
+acceptance: go kafka consumers ## Debezium's JDBC sink into PostgreSQL and Debezium's own checks over our change topics: EVENTS= SEED=
+	@CI=true TRUNKLINE_TEST_KAFKA=real go test -count=1 -timeout 0 -v -run TestConsumersAccept ./integration/acceptance -args \
+		-events $(EVENTS) -seed $(SEED)
 
 .PHONY: sabotage
 sabotage: go ## builds the program with one seeded defect at a time, which a test must catch; N=3 SEED=7 tries three of them
@@ -84,11 +96,26 @@ kafka: ## the jars of the real brokers, into .tools, once
 	done
 	@$(MAKE) -s $(KAFKA)
 
+.PHONY: consumers
+consumers: kafka ## what the acceptance tests read our topics with, into .tools, once
+	@$(MAKE) -s $(CONSUMER_JARS) $(JDBC_SINK) $(APICURIO)
+
 $(KAFKA): $(KAFKA_POM)
-	@echo 'fetch Kafka into $(KAFKA) (once)' >&2
+	$(call fetch,dependency:copy-dependencies -f $< -DincludeScope=runtime)
+
+$(CONSUMER_JARS): .tools/%: integration/harness/%/pom.xml
+	$(call fetch,dependency:copy-dependencies -f $< -DincludeScope=runtime)
+
+$(JDBC_SINK) $(APICURIO):
+	$(call fetch,dependency:copy -Dartifact=$(ARTIFACT) && tar -xzf $@.part/*.tar.gz -C $@.part && rm $@.part/*.tar.gz)
+
+# fetch has Maven put into the target what its goal names.
+define fetch
+	@echo 'fetch $@ (once)' >&2
 	@rm -rf $@ $@.part
-	@mvn -q -B -Dstyle.color=never -f $(KAFKA_POM) dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory='$(CURDIR)/$@.part'
+	@mvn -q -B -Dstyle.color=never -DoutputDirectory='$(CURDIR)/$@.part' $(1)
 	@touch $@.part && mv $@.part $@
+endef
 
 .PHONY: race
 race: go ## unit tests and some of the integration suite under the race detector; says what it leaves out

@@ -2,6 +2,7 @@ package codecs_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,6 +33,14 @@ func TestSanitiseJSON(t *testing.T) {
 		{"\"a\xffb\\u0000\"", "\"a\uFFFDb\\ufffd\""},
 		{"\"\xed\xa0\x80\"", "\"\uFFFD\""}, // an encoded surrogate
 		{"\"\u2028😀é\"", "\"\u2028😀é\""},
+		{`[1e5000,-1E-5000,0.5e+12,12]`, `[1e5000,-1E-5000,0.5e+12,12]`},
+		{`[1e5001,-1E-5001,2e+99999999999999999999]`, `["1e5001","-1E-5001","2e+99999999999999999999"]`},
+		{`{"a":1e99999,"b":"1e99999","c\\":1e99999,"\"":"\\\"1e99999"}`, `{"a":"1e99999","b":"1e99999","c\\":"1e99999","\"":"\\\"1e99999"}`},
+		{`1e99999`, `"1e99999"`},
+		{`"\"1e99999"`, `"\"1e99999"`},
+		{`["\u0000",1e99999]`, `["\ufffd","1e99999"]`},
+		{strings.Repeat("9", 10_000), strings.Repeat("9", 10_000)},
+		{strings.Repeat("9", 10_001), `"` + strings.Repeat("9", 10_001) + `"`},
 		{`"\ud8`, `"\ud8`}, // cut off: no JSON, but no panic either
 		{`"\`, `"\`},
 		{``, ``},
@@ -40,7 +49,7 @@ func TestSanitiseJSON(t *testing.T) {
 		in := []byte(tt.in)
 		got, changed := codecs.SanitiseJSON(in)
 		if string(got) != tt.want || changed != (tt.in != tt.want) {
-			t.Errorf("SanitiseJSON(%q) = %q, %t, want %q", tt.in, got, changed, tt.want)
+			t.Errorf("SanitiseJSON(%.200q) = %.200q, %t, want %.200q", tt.in, got, changed, tt.want)
 		}
 		if string(in) != tt.in {
 			t.Errorf("SanitiseJSON(%q) wrote into its input: %q", tt.in, in)

@@ -26,7 +26,7 @@ const (
 // Reasons lists them.
 var Reasons = []Reason{
 	MalformedJSON, UnknownFormat, NotSplit, MissingField, InvalidField, UnknownTenant,
-	NullValue, RekeyLoop, TooLarge, MapperPanic, Unmergeable, Undecodable,
+	NullValue, RekeyLoop, TooLarge, MapperPanic, Unmergeable, Undecodable, Unverified,
 }
 
 // Rejected is the error of a mapper that cannot read a record: the record

@@ -168,6 +168,16 @@ func TestDefects(t *testing.T) {
 			map[string]int64{"before_mismatches": 1}},
 		{"c of what lives", update(func(_ *history, _ *output, c *event.Change) { c.Op, c.Before = event.Create, nil }),
 			map[string]int64{"before_mismatches": 1}},
+		{"r of what lives", update(func(_ *history, _ *output, c *event.Change) { c.Op, c.Before = event.Read, nil }),
+			map[string]int64{"before_mismatches": 1}},
+		{"d of what was deleted, with its last state", func(t *testing.T, h *history) {
+			i := h.find(t, func(o output) bool { return opIs(event.Delete)(o) && o.change.Before.Data != nil })
+			d, tomb := h.outputs[i], h.outputs[i+1]
+			d.cause, tomb.cause = "forged", "forged"
+			d.raw, tomb.raw = event.Position{}, event.Position{}
+			d.own().EventID = ""
+			h.outputs = slices.Insert(h.outputs, i+2, d, tomb)
+		}, map[string]int64{"before_mismatches": 1}},
 		{"u of what was deleted", func(t *testing.T, h *history) {
 			// The update behind a delete's tombstone was a create before.
 			d := h.find(t, tombstone)
@@ -351,6 +361,10 @@ func TestAdd(t *testing.T) {
 	h := correctHistory(1, 50)
 	good := h.records(t, codecs.FormatAvro)
 	change := good[slices.IndexFunc(good, func(r Record) bool { return strings.HasSuffix(r.Topic, ".changes") && r.Value != nil })]
+	// A sink would upsert what it does not know.
+	asJSON := h.records(t, codecs.FormatJSON)
+	truncate := asJSON[slices.IndexFunc(asJSON, func(r Record) bool { return bytes.Contains(r.Value, []byte(`"op":"u"`)) })]
+	truncate.Value = bytes.Replace(truncate.Value, []byte(`"op":"u"`), []byte(`"op":"t"`), 1)
 	tests := []struct {
 		name    string
 		records []Record
@@ -362,6 +376,7 @@ func TestAdd(t *testing.T) {
 		{"a change", []Record{change}, ""},
 		{"another topic", []Record{{Topic: "events", Value: []byte("x")}, {Topic: "events"}}, ""},
 		{"a table", []Record{{Topic: "entity-table", Value: []byte("x")}}, ""},
+		{"an unknown op", []Record{truncate}, `unknown op "t"`},
 		{"undecodable change", []Record{{Topic: "genesys.config.changes", Key: []byte("{}"), Value: []byte("x")}}, "decode change"},
 		{"undecodable tombstone", []Record{{Topic: "genesys.config.changes", Key: []byte("x")}}, "decode change key"},
 		{"undecodable fate", []Record{{Topic: "fates", Value: []byte("x")}}, "decode fate"},

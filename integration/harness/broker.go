@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 
 	"trunkline/topology"
 )
@@ -191,23 +193,18 @@ func (b *broker) log() string {
 	return string(said[max(0, len(said)-4<<10):])
 }
 
-// Kafka's jars, put there by make.
-func kafkaJars() (string, error) {
-	at, err := os.Getwd()
+// FreeAddr is an address that nobody listens on.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	addrs, err := freeAddrs(1, brokerPort)
 	if err != nil {
-		return "", fmt.Errorf("find Kafka: %w", err)
+		t.Fatal(err)
 	}
-	for ; at != filepath.Dir(at); at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			break
-		}
-	}
-	jars := filepath.Join(at, ".tools", "kafka-"+KafkaVersion)
-	if _, err := os.Stat(jars); err != nil {
-		return "", fmt.Errorf("there is no Kafka in %s: `make kafka` fetches it", jars)
-	}
-	return jars, nil
+	return addrs[0]
 }
+
+// brokerPort draws a port for [freeAddrs].
+func brokerPort() int { return 10_000 + rand.IntN(22_000) } //nolint:gosec // a port, no secret
 
 // freeAddrs are addresses that nobody listens on. They lie below the ports that
 // the system gives to outgoing connections: one of those, on the port of a

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -60,7 +59,7 @@ func (c *Cluster) untilReady(t testing.TB) {
 
 // launchCluster starts the processes.
 func launchCluster(size int) (*Cluster, error) {
-	jars, err := kafkaJars()
+	jars, err := tools("kafka-"+KafkaVersion, "kafka")
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +75,7 @@ func launchCluster(size int) (*Cluster, error) {
 }
 
 func (c *Cluster) launch(size int) error {
-	addrs, err := freeAddrs(3*size, func() int { return 10_000 + rand.IntN(22_000) }) //nolint:gosec // a port, no secret
+	addrs, err := freeAddrs(3*size, brokerPort)
 	if err != nil {
 		return err
 	}

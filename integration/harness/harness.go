@@ -401,7 +401,10 @@ func Drained(t testing.TB, c app.Config, edges ...string) {
 	var p app.Progress
 	followed := make(chan error, 1)
 	go func() { followed <- p.Follow(ctx, c) }()
-	Until(t, "the pipeline has drained", func() bool { return p.Outcomes() >= raw })
+	for n := p.Outcomes(); n < raw; {
+		before := n
+		Until(t, "the pipeline gets on", func() bool { n = p.Outcomes(); return n > before })
+	}
 	cancel()
 	if err := <-followed; err != nil {
 		t.Fatal(err)
