@@ -24,6 +24,7 @@ import (
 // notifier is a Notifications API. Under its lock events have an order, and
 // their time is exact.
 type notifier struct {
+	t        testing.TB
 	mu       sync.Mutex
 	channels map[string]*notifierChannel
 	sent     []time.Time // when each event was sent, to whoever reads
@@ -38,6 +39,7 @@ const notifierUsers, notifierQueues = 5, 3
 
 func (v *notifier) serve(t *testing.T) string {
 	t.Helper()
+	v.t = t
 	v.channels = map[string]*notifierChannel{}
 	mux := http.NewServeMux()
 	list := func(prefix string, n int) http.HandlerFunc {
@@ -95,9 +97,9 @@ func (v *notifier) socket(w http.ResponseWriter, r *http.Request) {
 	ch.conn = conn
 	v.mu.Unlock()
 	for err == nil {
-		if _, _, err = conn.Read(context.Background()); err == nil {
+		if _, _, err = conn.Read(v.t.Context()); err == nil {
 			v.mu.Lock()
-			err = conn.Write(context.Background(), websocket.MessageText, []byte(`{"topicName":"channel.metadata","eventBody":{"message":"pong"}}`))
+			err = conn.Write(v.t.Context(), websocket.MessageText, []byte(`{"topicName":"channel.metadata","eventBody":{"message":"pong"}}`))
 			v.mu.Unlock()
 		}
 	}
@@ -133,7 +135,7 @@ func (v *notifier) publish() {
 	}
 	for _, ch := range v.channels {
 		if ch.conn != nil && ch.topics[topic] {
-			_ = ch.conn.Write(context.Background(), websocket.MessageText, fmt.Appendf(nil,
+			_ = ch.conn.Write(v.t.Context(), websocket.MessageText, fmt.Appendf(nil,
 				`{"topicName":%q,"version":"2","eventBody":%s,"metadata":{"CorrelationId":"%d"}}`, topic, body, n))
 		}
 	}

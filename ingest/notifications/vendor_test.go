@@ -173,7 +173,7 @@ func (v *vendor) socket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for {
-		_, frame, err := conn.Read(context.Background())
+		_, frame, err := conn.Read(v.t.Context())
 		v.mu.Lock()
 		if err == nil && time.Now().After(ch.expires) {
 			_ = conn.CloseNow()
@@ -209,7 +209,7 @@ func (v *vendor) read() (ids []string) {
 }
 
 func (v *vendor) write(ch *vendorChannel, frame string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(v.t.Context(), 10*time.Second)
 	defer cancel()
 	_ = ch.conn.Write(ctx, websocket.MessageText, []byte(frame))
 }
