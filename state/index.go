@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"container/heap"
 	"encoding/binary"
 	"errors"
@@ -26,14 +27,20 @@ func (s *Store) index(batch *leveldb.Batch, key string, value []byte) error {
 	}
 	before, after := s.entries(key, old), s.entries(key, value)
 	for _, e := range before {
-		if !slices.ContainsFunc(after, func(f []byte) bool { return string(e) == string(f) }) {
+		if !contains(after, e) {
 			batch.Delete(e)
 		}
 	}
 	for _, e := range after {
-		batch.Put(e, nil)
+		if !contains(before, e) {
+			batch.Put(e, nil)
+		}
 	}
 	return nil
+}
+
+func contains(entries [][]byte, e []byte) bool {
+	return slices.ContainsFunc(entries, func(f []byte) bool { return bytes.Equal(e, f) })
 }
 
 func (s *Store) entries(key string, row []byte) [][]byte {
