@@ -177,7 +177,7 @@ func TestDefects(t *testing.T) {
 			d.raw, tomb.raw = event.Position{}, event.Position{}
 			d.own().EventID = ""
 			h.outputs = slices.Insert(h.outputs, i+2, d, tomb)
-		}, map[string]int64{"before_mismatches": 1}},
+		}, map[string]int64{"before_mismatches": 1, "no_raw": 1}},
 		{"u of what was deleted", func(t *testing.T, h *history) {
 			// The update behind a delete's tombstone was a create before.
 			d := h.find(t, tombstone)

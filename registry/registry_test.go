@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -333,17 +334,17 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 
 // Away is what may pass by itself.
 func TestAway(t *testing.T) {
-	status := http.StatusOK
+	var status atomic.Int64
 	s := before(t, "http://127.0.0.1:1", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		if status == 0 {
+		if status.Load() == 0 {
 			panic(http.ErrAbortHandler)
 		}
-		w.WriteHeader(status)
+		w.WriteHeader(int(status.Load()))
 	})
 	s.Start()
 	c := connect(t, registry.Options{URLs: []string{s.URL}})
 	for code, want := range map[int]bool{0: true, 400: false, 401: false, 403: false, 404: false, 409: false, 422: false, 429: true, 500: true, 503: true} {
-		status = code
+		status.Store(int64(code))
 		if _, err := c.Register(t.Context(), registry.Schema{Subject: "s", Text: one}); err == nil || registry.Away(err) != want {
 			t.Errorf("%d: got %v, away %t, want %t", code, err, registry.Away(err), want)
 		}
