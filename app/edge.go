@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/IBM/sarama"
@@ -26,7 +27,6 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 	}
 	held := newQuarantine(streamConfig(a.cfg, a.opts), appender, a.cfg.Edge.Quarantine.Keep, a.opts.Logger)
 	held.told = func(waiting int) { a.metrics.quarantined.Set(float64(waiting)) }
-	ready := func() error { return errors.Join(appender.Ready(), spoolReady(disk)) }
 	opts := ingest.Options{
 		Log: rawLog{appender}, Spool: disk, Mappers: mappers, Logger: a.opts.Logger,
 		Answered: func(vendor, tenant string, o ingest.Outcome) {
@@ -38,7 +38,7 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 		DefaultTenants: a.cfg.Edge.DefaultTenants, ReplayWindow: a.cfg.Edge.ReplayWindow, DeferFor: a.cfg.Edge.Quarantine.Keep,
 		DeferredPerHour: a.cfg.Edge.Quarantine.DeliveriesPerHour, DeferredBytesPerHour: a.cfg.Edge.Quarantine.BytesPerHour,
 		Ready: func(context.Context) []string {
-			if err := ready(); err != nil {
+			if err := errors.Join(appender.Ready(), spoolReady(disk)); err != nil {
 				return []string{err.Error()}
 			}
 			return nil
@@ -52,7 +52,12 @@ var edge = component{"edge", func(a *App) (func(context.Context) error, error) {
 		return nil, errors.Join(err, disk.Close(), appender.Close())
 	}
 	held.release = e.Release
-	a.check("edge", ready)
+	a.check("edge", func() error {
+		if reasons := e.Ready(context.Background()); len(reasons) > 0 {
+			return errors.New(strings.Join(reasons, "; "))
+		}
+		return nil
+	})
 	server := ingest.NewHTTPServer(e.Handler())
 	return func(ctx context.Context) error {
 		var beside sync.WaitGroup

@@ -198,6 +198,19 @@ func NewEdge(o Options) (*Edge, error) {
 	}, nil
 }
 
+// Ready returns the reasons why the edge cannot serve, none when it can. The first
+// fetch of the keys is waited for, whatever comes of it: until they are there, what
+// does not verify is answered 503.
+func (e *Edge) Ready(ctx context.Context) []string {
+	reasons := e.o.Ready(ctx)
+	for _, s := range e.keySets() {
+		if !s.Tried() {
+			reasons = append(reasons, fmt.Sprintf("keys of %s for tenant %s are being fetched", s.vendor, s.tenant))
+		}
+	}
+	return reasons
+}
+
 // Wait returns when every append has returned, also of deliveries that were
 // answered 503 meanwhile. Call it after the HTTP server has shut down.
 func (e *Edge) Wait() { e.appender.running.Wait() }

@@ -101,7 +101,7 @@ func healthy(w http.ResponseWriter, _ *http.Request) {
 
 // readiness answers 503 with the reasons why not.
 func (e *Edge) readiness(w http.ResponseWriter, r *http.Request) {
-	if reasons := e.o.Ready(r.Context()); len(reasons) > 0 {
+	if reasons := e.Ready(r.Context()); len(reasons) > 0 {
 		writeState(w, http.StatusServiceUnavailable, "not ready", reasons)
 		return
 	}

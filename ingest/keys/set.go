@@ -46,7 +46,8 @@ type Set struct {
 	mu        sync.Mutex
 	entries   []*entry // those of the configuration first
 	etag      string
-	loaded    bool // a fetch succeeded, or there is nothing to fetch
+	tried     bool // a fetch ended, or there is nothing to fetch
+	loaded    bool // one succeeded, or there is nothing to fetch
 	attempted time.Time
 	early     bool
 	flight    *flight
@@ -83,7 +84,7 @@ func NewSet(o Options) *Set {
 	if o.Fetched == nil {
 		o.Fetched = func(error) {}
 	}
-	s := &Set{o: o, client: newClient(o.Transport), wake: make(chan struct{}, 1), loaded: o.URL == ""}
+	s := &Set{o: o, client: newClient(o.Transport), wake: make(chan struct{}, 1), tried: o.URL == "", loaded: o.URL == ""}
 	for _, k := range o.Static {
 		s.entries = append(s.entries, &entry{Key: k, static: true, firstSeen: o.Now()})
 	}
@@ -96,6 +97,13 @@ func (s *Set) Loaded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.loaded
+}
+
+// Tried reports whether the first fetch has ended, well or not.
+func (s *Set) Tried() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tried
 }
 
 // Candidates returns the keys to try for a signature that names kid, which may
@@ -264,6 +272,7 @@ func (s *Set) fetch(ctx context.Context) time.Time {
 	changed := false
 	s.mu.Lock()
 	now := s.o.Now()
+	s.tried = true
 	switch {
 	case err != nil:
 		fresh = min(firstRetry<<min(s.failures, 10), lastRetry)
