@@ -439,6 +439,7 @@ func TestEntityEmitsUnchanged(t *testing.T) {
 // the layout has no topic for it, none is. Seen failing with headers that the change
 // and its projection share, and with interactions projected.
 func TestEntityProjects(t *testing.T) {
+	others := map[bool][]string{}
 	for _, on := range []bool{true, false} {
 		c := config(t)
 		c.Layout.SeedProjection = on
@@ -457,6 +458,7 @@ func TestEntityProjects(t *testing.T) {
 		var got []string
 		for _, e := range r.seen {
 			if e.Stream != topology.SeedTopic {
+				others[on] = append(others[on], told(t, []emission{e})...)
 				continue
 			}
 			if k, err := codecs.DecodeKey(codecs.FormatAvro, topology.Genesys, []byte(e.Key)); err != nil || k != kept.Key {
@@ -482,6 +484,9 @@ func TestEntityProjects(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("projection is on: %t (-want +got):\n%s", on, diff)
 		}
+	}
+	if diff := cmp.Diff(others[false], others[true]); diff != "" {
+		t.Errorf("other outputs without and with the projection (-without +with):\n%s", diff)
 	}
 }
 
