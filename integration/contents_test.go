@@ -134,8 +134,9 @@ func changed(members map[string]string) string {
 // as it was sent, and in bus and change stream as documented, or it is a dead letter,
 // whole; the next event of its entity comes through every time.
 //
-// Seen failing with duplicate names let pass, changes that are not sanitised, numbers
-// by way of float64, and a limit of 10,000 map entries in all.
+// Seen failing with doubled names and invalid UTF-8 let pass, a body of 1 MiB refused,
+// parts that are not merged, changes that are not sanitised, numbers by way of float64,
+// and a payload of 9,999 entries at most.
 func TestOddContents(t *testing.T) {
 	d := harness.StartDev(t, t.TempDir())
 	queues := map[string]*oddQueue{}
