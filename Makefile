@@ -124,6 +124,7 @@ endef
 .PHONY: race
 race: go ## unit tests and some of the integration suite under the race detector; says what it leaves out
 	@echo 'NOT RUN under the race detector: tests of stream named $(SARAMA_RACES) (sarama v1.61.1 races with itself when a producer is refused)'
+	@echo 'NOT RUN under the race detector: counts of allocations (its pools forget)'
 	@echo 'NOT RUN under the race detector: tests of integration but those named $(RACED) (the others add load, no code)'
 	@go test -race -count=1 -timeout 30m -skip '$(SARAMA_RACES)' $$(go list $(PKG) | grep -v '^trunkline/integration')
 	@go test -race -count=1 -timeout 30m -run '$(RACED)' ./integration -args -edge-kills 5
