@@ -32,6 +32,10 @@ RACED := KilledEdge|StartsWithoutKafka|StreamOutlives|NewKeyIsReleased|OddPayloa
 ARGS ?=
 PKG ?= ./...
 FUZZTIME ?= 30s
+FUZZ ?=
+
+# The fuzz targets of every push: framing, envelopes, state rows.
+FUZZ_CI := FuzzUnframe|FuzzDecodeCanonical|FuzzDecodeChange|FuzzDecodeEntity|FuzzDecodeSeen
 
 # The fault suite of every push; SEED=0 takes one from the clock and prints it,
 # MINUTES=0 is the shortest run that leaves the faults room. N is how many defects
@@ -120,6 +124,7 @@ endef
 .PHONY: race
 race: go ## unit tests and some of the integration suite under the race detector; says what it leaves out
 	@echo 'NOT RUN under the race detector: tests of stream named $(SARAMA_RACES) (sarama v1.61.1 races with itself when a producer is refused)'
+	@echo 'NOT RUN under the race detector: counts of allocations (its pools forget)'
 	@echo 'NOT RUN under the race detector: tests of integration but those named $(RACED) (the others add load, no code)'
 	@go test -race -count=1 -timeout 30m -skip '$(SARAMA_RACES)' $$(go list $(PKG) | grep -v '^trunkline/integration')
 	@go test -race -count=1 -timeout 30m -run '$(RACED)' ./integration -args -edge-kills 5
@@ -137,11 +142,15 @@ lint: go $(LINT) ## format, vet and the other rules of .golangci.yml
 	@$(LINT) run
 
 .PHONY: fuzz
-fuzz: go ## every fuzz target for FUZZTIME (30s)
-	@grep -rHo --include='*_test.go' '^func Fuzz[[:alnum:]_]*' . | sort | while IFS=: read -r file func; do \
+fuzz: go ## every fuzz target for FUZZTIME (30s); FUZZ='FuzzMap|FuzzBody' only those
+	@grep -rHoE --include='*_test.go' '^func Fuzz[[:alnum:]_]*' . | grep -E ' ($(or $(FUZZ),.*))$$' | sort | while IFS=: read -r file func; do \
 		echo "$${file%/*} $${func#func }"; \
 		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null; \
 	done
+
+.PHONY: fuzz-ci
+fuzz-ci: FUZZ = $(FUZZ_CI)
+fuzz-ci: fuzz ## framing, envelopes and state rows, each for FUZZTIME (30s)
 
 .PHONY: bench
 bench: go ## every benchmark

@@ -29,10 +29,11 @@ type Config struct {
 	// memberships live without an event, by their log's time.
 	InteractionRetention time.Duration `yaml:"interaction_retention"`
 
-	Reorder Reorder  `yaml:"reorder"`
-	Changes Changes  `yaml:"changes"`
-	Edge    Edge     `yaml:"edge"`
-	Tenants []Tenant `yaml:"tenants"`
+	Reorder    Reorder    `yaml:"reorder"`
+	Changes    Changes    `yaml:"changes"`
+	Projection Projection `yaml:"projection,omitempty"`
+	Edge       Edge       `yaml:"edge"`
+	Tenants    []Tenant   `yaml:"tenants"`
 }
 
 // Kafka is the cluster.
@@ -59,6 +60,13 @@ type Changes struct {
 	Formats       map[string]codecs.Format `yaml:"formats,omitempty"`
 	MillisOnly    bool                     `yaml:"millis_only,omitempty"`
 	EmitUnchanged bool                     `yaml:"emit_unchanged,omitempty"`
+}
+
+// Projection says what changes are written as besides.
+type Projection struct {
+	// Seed has the changes of Genesys configuration resources on a topic of their
+	// own, [topology.SeedTopic], as guide 1 writes them.
+	Seed bool `yaml:"seed,omitempty"`
 }
 
 // Tenant is a customer.
@@ -205,7 +213,7 @@ func topicSafe(s string) bool {
 func (c Config) Layout() topology.Layout {
 	l := topology.Layout{
 		Partitions: c.Partitions, Replication: c.Kafka.Replication, MinISR: c.Kafka.MinISR,
-		RawRetention: c.RawRetention, DedupWindow: c.DedupWindow,
+		RawRetention: c.RawRetention, DedupWindow: c.DedupWindow, SeedProjection: c.Projection.Seed,
 	}
 	for _, t := range c.Tenants {
 		l.Tenants = append(l.Tenants, topology.Tenant{

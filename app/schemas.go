@@ -15,6 +15,7 @@ import (
 type Schemas struct {
 	Canonical map[string]int              // canonical events, by topic
 	Changes   map[string]codecs.SchemaIDs // by topic; FormatAvro only
+	Seed      codecs.SchemaIDs            // of the projection
 }
 
 // schemaIDs are the ids of schemas by their subjects.
@@ -57,6 +58,12 @@ func written(c Config) ([]registry.Schema, error) {
 				registry.Schema{Subject: topic + valueSubject, Text: value})
 		}
 	}
+	if c.Projection.Seed {
+		key, value := codecs.SeedSchemas(string(topology.SeedTopic))
+		all = append(all,
+			registry.Schema{Subject: string(topology.SeedTopic) + keySubject, Text: key},
+			registry.Schema{Subject: string(topology.SeedTopic) + valueSubject, Text: value})
+	}
 	slices.SortFunc(all, func(a, b registry.Schema) int { return strings.Compare(a.Subject, b.Subject) })
 	return all, nil
 }
@@ -69,10 +76,16 @@ func schemasOf(c Config, ids schemaIDs) *Schemas {
 	}
 	for _, topic := range topology.ChangeTopics() {
 		if c.Changes.format(topic) == codecs.FormatAvro {
-			s.Changes[topic] = codecs.SchemaIDs{Key: ids[topic+keySubject], Value: ids[topic+valueSubject]}
+			s.Changes[topic] = ids.of(topic)
 		}
 	}
+	s.Seed = ids.of(string(topology.SeedTopic))
 	return s
+}
+
+// of are the ids of a topic whose key and value have schemas.
+func (ids schemaIDs) of(topic string) codecs.SchemaIDs {
+	return codecs.SchemaIDs{Key: ids[topic+keySubject], Value: ids[topic+valueSubject]}
 }
 
 // registerSchemas has the registry take what is written, and returns its ids.

@@ -111,5 +111,10 @@ func StageConfig(c Config, s *Schemas) (processors.Config, error) {
 			}
 		}
 	}
+	if c.Projection.Seed {
+		if p.Seed, err = codecs.NewSeedCodec(string(topology.SeedTopic), s.Seed); err != nil {
+			return processors.Config{}, fmt.Errorf("build the codec of %s: %w", topology.SeedTopic, err)
+		}
+	}
 	return p, p.Validate()
 }

@@ -88,6 +88,7 @@ type decoder struct {
 	c         Config
 	canonical *codecs.CanonicalCodec
 	changes   map[string]*codecs.ChangeEncoder // as JSON, by topic
+	seed      *codecs.SeedCodec
 }
 
 func newDecoder(c Config) (*decoder, error) {
@@ -95,6 +96,9 @@ func newDecoder(c Config) (*decoder, error) {
 	var err error
 	if d.canonical, err = codecs.NewCanonicalCodec(); err != nil {
 		return nil, fmt.Errorf("build the canonical codec: %w", err)
+	}
+	if d.seed, err = codecs.NewSeedCodec(string(topology.SeedTopic), codecs.SchemaIDs{}); err != nil {
+		return nil, fmt.Errorf("build the codec of %s: %w", topology.SeedTopic, err)
 	}
 	for _, vendor := range topology.Vendors {
 		for _, topic := range topology.ChangeTopicsOf(vendor) {
@@ -121,6 +125,13 @@ func (d *decoder) line(r stream.Record) TailLine {
 	switch {
 	case d.changes[r.Topic] != nil:
 		d.change(&line, r)
+	case r.Topic == string(topology.SeedTopic):
+		if k, err := codecs.DecodeKey(codecs.FormatAvro, topology.Genesys, r.Key); err == nil {
+			line.Key = keyJSON(k)
+		}
+		if record, err := d.seed.Decode(r.Value); err == nil {
+			line.Value = marshal(record)
+		}
 	case strings.HasPrefix(r.Topic, topology.CanonicalPrefix), r.Topic == string(topology.LateEventsTopic):
 		if c, err := d.canonical.Decode(r.Value); err == nil {
 			line.Value = marshal(map[string]any{
@@ -143,7 +154,7 @@ func (d *decoder) change(line *TailLine, r stream.Record) {
 	format := d.c.Changes.format(r.Topic)
 	vendor, _, _ := strings.Cut(r.Topic, ".")
 	if k, err := codecs.DecodeKey(format, vendor, r.Key); err == nil {
-		line.Key = marshal(map[string]string{"tenantId": k.Tenant, "resourceType": k.Type, "resourceId": k.ID})
+		line.Key = keyJSON(k)
 	}
 	if r.Value == nil {
 		return
@@ -155,6 +166,10 @@ func (d *decoder) change(line *TailLine, r stream.Record) {
 	if value, err := d.payload(r.Topic, &c); err == nil {
 		line.Value = value
 	}
+}
+
+func keyJSON(k event.Key) json.RawMessage {
+	return marshal(map[string]string{"tenantId": k.Tenant, "resourceType": k.Type, "resourceId": k.ID})
 }
 
 // payload is the Debezium envelope as JSON, without its schema.

@@ -12,7 +12,7 @@ import (
 // benchImage is a resource of about 600 bytes.
 func benchImage() []byte {
 	var members []string
-	for i := range 18 {
+	for i := range 19 {
 		members = append(members, fmt.Sprintf(`"attribute%02d":"value number %02d"`, i, i))
 	}
 	return []byte("{" + strings.Join(members, ",") + "}")
@@ -104,6 +104,36 @@ func BenchmarkCanonicalEncode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := codec.Encode(7, c); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCanonicalDecode(b *testing.B) {
+	codec := newCanonicalCodec(b)
+	e := benchEvent()
+	c, err := codecs.CanonicalOf(&e)
+	if err != nil {
+		b.Fatal(err)
+	}
+	framed, err := codec.Encode(7, c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := codec.Decode(framed); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSeedValue(b *testing.B) {
+	codec := newSeedCodec(b, codecs.SchemaIDs{Key: 1, Value: 2})
+	c := benchChange()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := codec.Value(&c); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -8,15 +8,15 @@ import (
 
 // avroChanges writes Debezium's structs in Avro with the registry's framing.
 type avroChanges struct {
-	ids           SchemaIDs
-	keys, values  *goavro.Codec
-	keyTrees      sync.Pool // of map[string]any
-	envelopeTrees sync.Pool // of *envelopeTree
+	*avroKeys
+	id     int
+	values *goavro.Codec
+	trees  sync.Pool // of *envelopeTree
 }
 
 func newAvroChanges(topic, connector string, ids SchemaIDs) (*avroChanges, error) {
 	key, value := ChangeSchemas(topic, connector)
-	keys, err := newAvro(key)
+	keys, err := newAvroKeys(key, ids.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -26,26 +26,17 @@ func newAvroChanges(topic, connector string, ids SchemaIDs) (*avroChanges, error
 	}
 	rowName := schemaName(topic) + ".Value"
 	return &avroChanges{
-		ids: ids, keys: keys, values: values,
-		keyTrees:      sync.Pool{New: func() any { return make(map[string]any, 3) }},
-		envelopeTrees: sync.Pool{New: func() any { return newEnvelopeTree(rowName) }},
+		avroKeys: keys, id: ids.Value, values: values,
+		trees: sync.Pool{New: func() any { return newEnvelopeTree(rowName) }},
 	}, nil
 }
 
-func (w *avroChanges) key(k *changeKey) ([]byte, error) {
-	t := w.keyTrees.Get().(map[string]any) //nolint:errcheck,forcetypeassert // the pool holds nothing else
-	defer w.keyTrees.Put(t)
-	t["tenantId"], t["resourceType"], t["resourceId"] = k.TenantID, k.ResourceType, k.ResourceID
-	size := frameSize + len(k.TenantID) + len(k.ResourceType) + len(k.ResourceID) + 9
-	return w.keys.BinaryFromNative(Frame(make([]byte, 0, size), w.ids.Key), t)
-}
-
 func (w *avroChanges) value(e *envelope) ([]byte, error) {
-	t := w.envelopeTrees.Get().(*envelopeTree) //nolint:errcheck,forcetypeassert // the pool holds nothing else
-	defer w.envelopeTrees.Put(t)
+	t := w.trees.Get().(*envelopeTree) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer w.trees.Put(t)
 	t.fill(e)
 	size := avroSize(e.Before) + avroSize(e.After) + 384
-	return w.values.BinaryFromNative(Frame(make([]byte, 0, size), w.ids.Value), t.envelope)
+	return w.values.BinaryFromNative(Frame(make([]byte, 0, size), w.id), t.envelope)
 }
 
 func avroSize(r *changeRow) int {
@@ -53,6 +44,29 @@ func avroSize(r *changeRow) int {
 		return 1
 	}
 	return len(r.Data) + len(r.ResourceID) + 96
+}
+
+// avroKeys writes key structs.
+type avroKeys struct {
+	id    int
+	codec *goavro.Codec
+	trees sync.Pool // of map[string]any
+}
+
+func newAvroKeys(schema string, id int) (*avroKeys, error) {
+	codec, err := newAvro(schema)
+	if err != nil {
+		return nil, err
+	}
+	return &avroKeys{id: id, codec: codec, trees: sync.Pool{New: func() any { return make(map[string]any, 3) }}}, nil
+}
+
+func (w *avroKeys) key(k *changeKey) ([]byte, error) {
+	t := w.trees.Get().(map[string]any) //nolint:errcheck,forcetypeassert // the pool holds nothing else
+	defer w.trees.Put(t)
+	t["tenantId"], t["resourceType"], t["resourceId"] = k.TenantID, k.ResourceType, k.ResourceID
+	size := frameSize + len(k.TenantID) + len(k.ResourceType) + len(k.ResourceID) + 9
+	return w.codec.BinaryFromNative(Frame(make([]byte, 0, size), w.id), t)
 }
 
 // envelopeTree is goavro's view of one envelope: maps all the way down, and a

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"trunkline/codecs"
 )
 
@@ -51,6 +53,75 @@ func FuzzUnmarshalEvent(f *testing.F) {
 		second, err := codecs.MarshalEvent(nil, &again)
 		if err != nil || !bytes.Equal(first, second) {
 			t.Fatalf("%x, then %x, %v", first, second, err)
+		}
+	})
+}
+
+// Hostile bytes are an error or a canonical event, never a panic; what is read is
+// written, invalid UTF-8 aside, and read as the same one.
+func FuzzDecodeCanonical(f *testing.F) {
+	codec := newCanonicalCodec(f)
+	e := fullEvent()
+	c, err := codecs.CanonicalOf(&e)
+	if err != nil {
+		f.Fatal(err)
+	}
+	framed, err := codec.Encode(7, c)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(framed)
+	f.Add(framed[:len(framed)/2])
+	f.Add(append(codecs.Frame(nil, 7), 0, 0, 0, 0, 0, 2, 2, 'a', 2, 0xff, 1, 6, 0, 0, 0, 0)) // a block with its size
+	again := func(t *testing.T, c codecs.Canonical) codecs.Canonical {
+		t.Helper()
+		b, err := codec.Encode(7, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err = codec.Decode(b); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := codec.Decode(b)
+		if err != nil {
+			return
+		}
+		clean := again(t, c)
+		if diff := cmp.Diff(clean, again(t, clean)); diff != "" {
+			t.Errorf("(-first +again):\n%s", diff)
+		}
+	})
+}
+
+// Hostile bytes are an error or a key, never a panic; what is read as a key is written
+// and read as the same one.
+func FuzzDecodeKey(f *testing.F) {
+	f.Add(false, readHex(f, "golden/key.avro.hex"))
+	f.Add(true, readFile(f, "golden/key.json"))
+	encoders := map[bool]*codecs.ChangeEncoder{}
+	for _, format := range formats {
+		encoders[format == codecs.FormatJSON] = newEncoder(f, codecs.ChangeOptions{Topic: "t", Vendor: "genesys", Format: format})
+	}
+	f.Fuzz(func(t *testing.T, isJSON bool, b []byte) {
+		format := map[bool]codecs.Format{true: codecs.FormatJSON, false: codecs.FormatAvro}[isJSON]
+		k, err := codecs.DecodeKey(format, "genesys", b)
+		if err != nil {
+			return
+		}
+		first, err := encoders[isJSON].Key(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clean, err := codecs.DecodeKey(format, "genesys", first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := encoders[isJSON].Key(clean)
+		if err != nil || !bytes.Equal(first, second) {
+			t.Fatalf("%v:\n%q\n%q", err, first, second)
 		}
 	})
 }

@@ -1,6 +1,6 @@
 // Package codecs holds the bytes on the wire: the registry's framing, the
-// canonical event (Avro), the Debezium change (Avro and JSON), dead letters and
-// late events (headers), fates (JSON) and the working event of the topology's
+// canonical event (Avro), the Debezium change (Avro and JSON) and its projection
+// (Avro), dead letters and late events (headers), fates (JSON) and the working event of the topology's
 // own topic (msgp). All encoders are safe for concurrent use.
 package codecs
 
@@ -22,6 +22,8 @@ var (
 	changeKeySchema string
 	//go:embed schemas/change_value.avsc
 	changeValueSchema string
+	//go:embed schemas/seed_value.avsc
+	seedValueSchema string
 	//go:embed schemas/change_key.connect.json
 	changeKeyConnect string
 	//go:embed schemas/change_value.connect.json
@@ -57,6 +59,15 @@ func Connector(vendor string) (string, error) {
 func ChangeSchemas(topic, connector string) (key, value string) {
 	r := changeNames(topic, connector)
 	return r.Replace(changeKeySchema), r.Replace(changeValueSchema)
+}
+
+// SeedSchemas returns the Avro schema texts of the projection of guide 1: the key
+// of a change topic, and GenesysConfigChange. The guide's text is not valid Avro:
+// where it says struct stand records, which need names, and the map's values,
+// `object`, are texts. Register these texts under `{topic}-key` and
+// `{topic}-value`.
+func SeedSchemas(topic string) (key, value string) {
+	return changeNames(topic, embeddedConnector).Replace(changeKeySchema), seedValueSchema
 }
 
 // connectSchemas returns the schemas that JsonConverter writes into every

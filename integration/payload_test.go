@@ -38,7 +38,13 @@ func outcomes(t *testing.T, c app.Config) map[string][]app.TailLine {
 func sendTo(t *testing.T, d *harness.Dev, vendor string, body []byte) string {
 	t.Helper()
 	path := map[string]string{topology.Genesys: "/events", topology.CXone: "/webhook"}[vendor]
-	status, answer := harness.Post(t, d.Addrs.Edge+"/v1/ingest/"+vendor+"/"+app.DevTenant+path, "Bearer "+app.DevToken, "application/json", body)
+	return deliver(t, d.Addrs.Edge, vendor+"/"+app.DevTenant+path, body)
+}
+
+// deliver does so to a path of an edge.
+func deliver(t *testing.T, edge, path string, body []byte) string {
+	t.Helper()
+	status, answer := harness.Post(t, edge+"/v1/ingest/"+path, "Bearer "+app.DevToken, "application/json", body)
 	var accepted struct {
 		IngestID string `json:"ingest_id"`
 	}

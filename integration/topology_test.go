@@ -35,11 +35,14 @@ func TestTopology(t *testing.T) {
 		t.Errorf("topology (-want +got), `make golden` takes the new one:\n%s", diff)
 	}
 
-	stages, err := app.StageConfig(config, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := topology.Check(processors.Graphs(stages), config.Layout()); err != nil {
-		t.Error(err)
+	for _, seed := range []bool{false, true} {
+		config.Projection.Seed = seed
+		stages, err := app.StageConfig(config, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := topology.Check(processors.Graphs(stages), config.Layout()); err != nil {
+			t.Errorf("projection.seed %t: %v", seed, err)
+		}
 	}
 }

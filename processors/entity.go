@@ -24,7 +24,7 @@ import (
 // end the interactions that nothing was heard of for their retention.
 func Entity(c Config) *goka.GroupGraph {
 	s := &entityStage{outputs{c}}
-	return goka.DefineGroup(topology.EntityGroup,
+	edges := goka.Edges{
 		goka.Input(topology.EventsTopic, asBytes, s.hold),
 		goka.Input(topology.Ticks, stream.TickCodec{}, s.release),
 		goka.Persist(asBytes),
@@ -32,7 +32,11 @@ func Entity(c Config) *goka.GroupGraph {
 		goka.Output(topology.LateEventsTopic, asBytes),
 		goka.Output(topology.FatesTopic, asBytes),
 		goka.Output(topology.DeadLettersTopic, asBytes),
-	)
+	}
+	if c.Layout.SeedProjection {
+		edges = append(edges, goka.Output(topology.SeedTopic, asBytes))
+	}
+	return goka.DefineGroup(topology.EntityGroup, edges...)
 }
 
 type entityStage struct{ outputs }

@@ -435,6 +435,61 @@ func TestEntityEmitsUnchanged(t *testing.T) {
 	}
 }
 
+// Each change of a Genesys configuration resource is projected, and no other; where
+// the layout has no topic for it, none is. Seen failing with headers that the change
+// and its projection share, and with interactions projected.
+func TestEntityProjects(t *testing.T) {
+	others := map[bool][]string{}
+	for _, on := range []bool{true, false} {
+		c := config(t)
+		c.Layout.SeedProjection = on
+		var err error
+		if c.Seed, err = codecs.NewSeedCodec(string(topology.SeedTopic), codecs.SchemaIDs{Key: 1, Value: 2}); err != nil {
+			t.Fatal(err)
+		}
+		r := startEntityRun(t, c)
+		kept := working("a", 10, 0, `{"n":1}`)
+		r.event(kept)
+		r.event(working("same", 20, 1, `{"n":1}`))
+		r.event(working("b", 30, 2, ``, deleted))
+		r.event(working("talk", 10, 3, `{"n":1}`, ofConversation))
+		r.event(working("other", 10, 4, `{"n":1}`, func(e *event.Event) { e.Key.Vendor = topology.CXone }))
+		r.mark("raw.genesys/3", t0+600)
+		var got []string
+		for _, e := range r.seen {
+			if e.Stream != topology.SeedTopic {
+				others[on] = append(others[on], told(t, []emission{e})...)
+				continue
+			}
+			if k, err := codecs.DecodeKey(codecs.FormatAvro, topology.Genesys, []byte(e.Key)); err != nil || k != kept.Key {
+				t.Errorf("key of %v, %v, want %v", k, err, kept.Key)
+			}
+			if e.Headers[stream.ToTopic] != nil || string(e.Headers[stream.PartitionBy]) != kept.Key.String() {
+				t.Errorf("sent to %q by %q, want by the entity key", e.Headers[stream.ToTopic], e.Headers[stream.PartitionBy])
+			}
+			if e.Value == nil {
+				got = append(got, "tombstone")
+				continue
+			}
+			record, err := c.Seed.Decode(e.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(record["op"], " ", record["ts_ms"]))
+		}
+		var want []string
+		if on {
+			want = []string{fmt.Sprint("c ", t0+10), fmt.Sprint("d ", t0+30), "tombstone"}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("projection is on: %t (-want +got):\n%s", on, diff)
+		}
+	}
+	if diff := cmp.Diff(others[false], others[true]); diff != "" {
+		t.Errorf("other outputs without and with the projection (-without +with):\n%s", diff)
+	}
+}
+
 // A late event is told as the bus tells events, with both orders and positions
 // (I4).
 func TestEntityLate(t *testing.T) {

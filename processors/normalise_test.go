@@ -503,6 +503,11 @@ func TestStages(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	c := config(t)
+	c.Layout.SeedProjection = true
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "genesys.config.seed") {
+		t.Errorf("without the codec of the projection: %v", err)
+	}
+	c.Layout.SeedProjection = false
 	delete(c.Changes, "cxone.config.changes")
 	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "cxone.config.changes") {
 		t.Errorf("without an encoder: %v", err)

@@ -3,6 +3,7 @@ package processors
 import (
 	"cmp"
 	"fmt"
+	"maps"
 
 	"github.com/lovoo/goka"
 	"github.com/lovoo/goka/codec"
@@ -119,7 +120,8 @@ func (o outputs) late(e *event.Event, row event.Order, rowRaw event.Position) (o
 	return output{topology.LateEventsTopic, event.RecordKey(e.Key, e.ID), value, merge(nil, headers...)}, nil
 }
 
-// change is the Debezium record of a change and, after a delete, its tombstone.
+// change is the Debezium record of a change and, after a delete, its tombstone;
+// behind them the same of its projection, where there is one.
 func (o outputs) change(c *event.Change, ingestID string) ([]output, error) {
 	topic := topology.ChangeTopic(c.Key)
 	encoder := o.Changes[topic]
@@ -141,9 +143,36 @@ func (o outputs) change(c *event.Change, ingestID string) ([]output, error) {
 	if sanitised {
 		headers[codecs.HeaderSanitised] = []byte("true")
 	}
-	outs := []output{{topology.Changes, string(key), value, headers}}
-	if c.Op == event.Delete {
-		outs = append(outs, output{topology.Changes, string(key), nil, headers})
+	outs := withTombstone(c, output{topology.Changes, string(key), value, headers})
+	if o.Layout.Seeds(c.Key) {
+		seed, err := o.seed(c, headers)
+		if err != nil {
+			return nil, err
+		}
+		outs = append(outs, withTombstone(c, seed)...)
 	}
 	return outs, nil
+}
+
+// seed is the projection of a change, with its headers and in its partition.
+func (o outputs) seed(c *event.Change, headers goka.Headers) (output, error) {
+	key, err := o.Seed.Key(c.Key)
+	if err != nil {
+		return output{}, err
+	}
+	value, err := o.Seed.Value(c)
+	if err != nil {
+		return output{}, err
+	}
+	headers = maps.Clone(headers)
+	delete(headers, stream.ToTopic)
+	return output{topology.SeedTopic, string(key), value, headers}, nil
+}
+
+// withTombstone puts its tombstone behind the record of a delete.
+func withTombstone(c *event.Change, record output) []output {
+	if c.Op != event.Delete {
+		return []output{record}
+	}
+	return []output{record, {record.stream, record.key, nil, record.headers}}
 }

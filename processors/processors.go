@@ -26,6 +26,7 @@ type Config struct {
 	Canonical *codecs.CanonicalCodec
 	SchemaIDs map[string]int                   // of canonical events, by topic
 	Changes   map[string]*codecs.ChangeEncoder // by topic
+	Seed      *codecs.SeedCodec                // where the layout has its topic
 
 	// Run names this pass over the raw log in every output.
 	Run string
@@ -60,6 +61,9 @@ func (c Config) Validate() error {
 		if c.Changes[topic] == nil {
 			return fmt.Errorf("configure the stages: no encoder for %s", topic)
 		}
+	}
+	if c.Layout.SeedProjection && c.Seed == nil {
+		return fmt.Errorf("configure the stages: no codec for %s", topology.SeedTopic)
 	}
 	if hold := max(c.ConfigHold, c.InteractionHold); c.InteractionRetention <= hold {
 		return fmt.Errorf("configure the stages: interaction retention %s, want more than the %s that events are held", c.InteractionRetention, hold)

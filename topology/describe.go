@@ -103,7 +103,7 @@ func wiringOf(graphs []*goka.GroupGraph, layout Layout) *wiring {
 	join(w.readers, "ledger", FatesTopic, DeadLettersTopic, LateEventsTopic, Changes)
 	join(w.readers, "dlq", RedrivesTopic, DeadLettersTopic)
 	join(w.readers, "views", goka.Stream(EntityTable))
-	join(w.readers, "sinks", Changes)
+	join(w.readers, "sinks", Changes, SeedTopic)
 	join(w.readers, "bus consumers", CanonicalEvents)
 	return w
 }

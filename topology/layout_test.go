@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"trunkline/event"
 )
 
@@ -107,6 +109,14 @@ func TestLayoutTopics(t *testing.T) {
 	}
 	if got := byName["ccaaus.events.genesys.acme"].Partitions; got != 8 {
 		t.Errorf("bus topic: got %d partitions, want the tenant's 8", got)
+	}
+	with := testLayout()
+	with.SeedProjection = true
+	added := slices.DeleteFunc(with.Topics(), func(t Topic) bool { _, ok := byName[t.Name]; return ok })
+	want := byName["genesys.config.changes"]
+	want.Name = "genesys.config.seed"
+	if diff := cmp.Diff([]Topic{want}, added); diff != "" {
+		t.Errorf("topics of the projection (-want +got):\n%s", diff)
 	}
 	if SeenTable != "normalise-table" || EntityTable != "entity-table" {
 		t.Error("tables do not follow goka's naming")

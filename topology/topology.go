@@ -62,6 +62,10 @@ const RedrivesTopic goka.Stream = "redrives"
 // the source's name.
 const PositionsTopic goka.Stream = "positions"
 
+// SeedTopic holds the changes of Genesys configuration resources as guide 1 writes
+// them, where the layout asks for it.
+const SeedTopic goka.Stream = "genesys.config.seed"
+
 // Outputs that stand for a family of topics: a stage emits to the family, and
 // the producer writes to the member that the record names.
 const (
@@ -106,6 +110,11 @@ func ChangeTopics() []string {
 	return names
 }
 
+// Seeds reports whether changes of an entity stand on [SeedTopic], too.
+func (l Layout) Seeds(k event.Key) bool {
+	return l.SeedProjection && k.Vendor == Genesys && !k.Interaction()
+}
+
 // MaxRecordBytes is the largest record of internal, change and table topics: a
 // change can hold two images of 1 MiB in text that escapes.
 const MaxRecordBytes = 8 << 20
@@ -147,6 +156,8 @@ type Layout struct {
 	RawRetention time.Duration
 	DedupWindow  time.Duration
 	Tenants      []Tenant
+
+	SeedProjection bool // whether there is SeedTopic
 }
 
 // Topic is one topic as it must stand in Kafka.
@@ -190,7 +201,11 @@ func (l Layout) Topics() []Topic {
 		"cleanup.policy": "compact,delete", "retention.ms": ms(l.DedupWindow), "retention.bytes": "-1",
 	})
 	add(string(PositionsTopic), l.Partitions, map[string]string{"cleanup.policy": "compact"})
-	for _, name := range ChangeTopics() {
+	changes := ChangeTopics()
+	if l.SeedProjection {
+		changes = append(changes, string(SeedTopic))
+	}
+	for _, name := range changes {
 		add(name, l.Partitions, map[string]string{
 			"cleanup.policy": "compact", "min.compaction.lag.ms": ms(l.RawRetention),
 		})
