@@ -119,7 +119,7 @@ func TestTopicsCommands(t *testing.T) {
 	if _, err := admin.CreateTopic(t.Context(), 3, d.Config.Kafka.Replication, nil, vip); err != nil {
 		t.Fatal(err)
 	}
-	wantIn(t, topics(1, "apply", "--execute"), "set max.message.bytes of topic "+vip, vip+": partitions is 3, want 4 (never changed by Trunkline)", "--alter --topic "+vip+" --partitions 4")
+	wantIn(t, topics(1, "apply", "--execute"), "set message.timestamp.type of topic "+vip, vip+": partitions is 3, want 4 (never changed by Trunkline)", "--alter --topic "+vip+" --partitions 4")
 	if got, want := drifts(1), []string{vip + " partitions: 3, want 4: operator"}; !slices.Equal(got, want) {
 		t.Errorf("another partition count: got drifts %q, want %q", got, want)
 	}
