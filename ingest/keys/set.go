@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"trunkline/ingest/outbound"
 )
 
 // When keys are fetched, and how long they are kept.
@@ -266,7 +268,7 @@ func (s *Set) fetch(ctx context.Context) time.Time {
 	now := s.o.Now()
 	switch {
 	case err != nil:
-		fresh = min(firstRetry<<min(s.failures, 10), lastRetry)
+		fresh = outbound.Doubled(firstRetry, lastRetry, s.failures)
 		s.failures++
 		if s.failures == 1 {
 			s.o.Logger.Error("keys cannot be fetched: verifying with those known", "error", err)

@@ -74,9 +74,7 @@ func (c caller) call(ctx context.Context, method string, u *url.URL, body []byte
 		if try == tries || ctx.Err() != nil || !errors.As(err, &passing) || passing.pause > maxPause {
 			return a, err
 		}
-		select {
-		case <-time.After(max(passing.pause, time.Duration(float64(pause)*(0.5+c.random()/2)))):
-		case <-ctx.Done():
+		if !outbound.Sleep(ctx, max(passing.pause, outbound.Spread(pause/2, pause, c.random))) {
 			return answer{}, ctx.Err()
 		}
 		pause *= 2

@@ -53,7 +53,7 @@ type Options struct {
 	Logger *slog.Logger     // default: none
 	Now    func() time.Time // default: time.Now
 	NewID  func() string    // of pages; default: UUIDv7
-	Random func() float64   // from 0 to 1, spreads runs; default: rand.Float64
+	Random func() float64   // from [0,1), spreads runs; default: rand.Float64
 }
 
 // Result is what became of one run over a list.
@@ -265,10 +265,8 @@ func (l *life) keep(ctx context.Context, list string, bodies [][]byte, reached, 
 	return nil
 }
 
-const (
-	firstRetry = 10 * time.Second // after a failure, doubling until it is Every
-	spread     = 0.1              // of the time between two runs, either way
-)
+// firstRetry follows the first failure; the next pauses double until they are Every.
+const firstRetry = 10 * time.Second
 
 // schedule says when the list is read next, and tells the operator of a failure once.
 func (l *life) schedule(list string, s *state, err error) {
@@ -279,12 +277,12 @@ func (l *life) schedule(list string, s *state, err error) {
 		}
 		s.failures, s.told = 0, ""
 	} else {
-		wait = min(wait, firstRetry<<min(s.failures, 16))
+		wait = outbound.Doubled(firstRetry, wait, s.failures)
 		s.failures++
 		if text := err.Error(); text != s.told {
 			s.told = text
 			l.o.Logger.Error("reconciliation fails: it is tried again from the last position", "list", list, "error", err)
 		}
 	}
-	s.due = l.o.Now().Add(time.Duration(float64(wait) * (1 - spread + 2*spread*l.o.Random())))
+	s.due = l.o.Now().Add(outbound.Spread(wait-wait/10, wait+wait/10, l.o.Random))
 }

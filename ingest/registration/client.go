@@ -100,11 +100,7 @@ func (c *Client) retry(ctx context.Context, try func() error) error {
 		if !errors.As(err, &no) || !no.temporary() || n == tries || no.retryAfter > patience {
 			return err
 		}
-		timer := time.NewTimer(max(wait, no.retryAfter))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !outbound.Sleep(ctx, max(wait, no.retryAfter)) {
 			return ctx.Err()
 		}
 	}
