@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -85,12 +86,12 @@ type JWT struct {
 }
 
 func (e Edge) withDefaults(dedupWindow time.Duration) Edge {
-	set(&e.ReplayWindow, 5*time.Minute)
-	set(&e.Quarantine.Keep, min(24*time.Hour, dedupWindow/2))
-	set(&e.Quarantine.DeliveriesPerHour, 1000)
-	set(&e.Quarantine.BytesPerHour, 64<<20)
-	set(&e.Spool.MaxBytes, 1<<30)
-	set(&e.Spool.MaxAge, 24*time.Hour)
+	e.ReplayWindow = cmp.Or(e.ReplayWindow, 5*time.Minute)
+	e.Quarantine.Keep = cmp.Or(e.Quarantine.Keep, min(24*time.Hour, dedupWindow/2))
+	e.Quarantine.DeliveriesPerHour = cmp.Or(e.Quarantine.DeliveriesPerHour, 1000)
+	e.Quarantine.BytesPerHour = cmp.Or(e.Quarantine.BytesPerHour, 64<<20)
+	e.Spool.MaxBytes = cmp.Or(e.Spool.MaxBytes, 1<<30)
+	e.Spool.MaxAge = cmp.Or(e.Spool.MaxAge, 24*time.Hour)
 	return e
 }
 

@@ -4,6 +4,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,9 +69,7 @@ func (o Options) withDefaults() Options {
 	if o.HTTP == nil {
 		o.HTTP = outbound.NewClient()
 	}
-	if o.Every == 0 {
-		o.Every = DefaultEvery
-	}
+	o.Every = cmp.Or(o.Every, DefaultEvery)
 	if o.Tell == nil {
 		o.Tell = func(string, Result) {}
 	}
