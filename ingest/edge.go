@@ -14,8 +14,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
-
 	"trunkline/topology"
 	"trunkline/vendors"
 )
@@ -115,7 +113,7 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.NewID == nil {
-		o.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+		o.NewID = NewID
 	}
 	if o.Random == nil {
 		o.Random = rand.IntN

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"trunkline/event"
 	"trunkline/ingest/notifications"
 	"trunkline/vendors"
@@ -37,7 +35,7 @@ func (n Notifications) Run(ctx context.Context, log PositionLog) error {
 		n.Now = time.Now
 	}
 	if n.NewID == nil {
-		n.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+		n.NewID = NewID
 	}
 	var at notificationsPosition
 	if p := log.Position(); p != nil {

@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/google/uuid"
-
 	"trunkline/event"
 	"trunkline/ingest/outbound"
 	"trunkline/ingest/sse"
@@ -59,7 +57,7 @@ func (s Stream) Run(ctx context.Context, log PositionLog) error {
 		s.Now = time.Now
 	}
 	if s.NewID == nil {
-		s.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+		s.NewID = NewID
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -15,8 +15,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
-
 	"trunkline/event"
 	"trunkline/ingest"
 	"trunkline/ingest/outbound"
@@ -80,7 +78,7 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.NewID == nil {
-		o.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+		o.NewID = ingest.NewID
 	}
 	if o.Random == nil {
 		o.Random = rand.Float64
