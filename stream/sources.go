@@ -42,12 +42,7 @@ func RunSources(ctx context.Context, cfg Config, o SourcesOptions) error {
 			wait(ctx, rebuildBackoff(failures))
 		}
 	}
-	if s.cfg.Leave {
-		if err := leave(s.cfg, o.Group); err != nil {
-			return fmt.Errorf("leave group %s: %w", o.Group, err)
-		}
-	}
-	return nil
+	return leave(s.cfg, o.Group)
 }
 
 // sources is one process's share of them.
