@@ -106,7 +106,7 @@ func (s sourcesByPartition) ConsumeClaim(session sarama.ConsumerGroupSession, cl
 
 // supervise runs a source again and again until ctx ends.
 func (s *sources) supervise(ctx context.Context, source Source) {
-	for failures := 0; ; failures++ {
+	for failures := 0; ctx.Err() == nil; failures++ {
 		began := time.Now()
 		err := s.live(ctx, source)
 		if ctx.Err() != nil {
