@@ -26,6 +26,9 @@ type LetterFilter struct {
 	At           []event.Position // positions of letters
 }
 
+// LetterStages are where letters come from: the stages, and what never verified.
+var LetterStages = []string{string(topology.NormaliseGroup), string(topology.EntityGroup), codecs.QuarantineStage}
+
 // Validate names what no letter can fulfil.
 func (f LetterFilter) Validate() error {
 	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
@@ -36,6 +39,9 @@ func (f LetterFilter) Validate() error {
 	}
 	if f.Vendor != "" && !slices.Contains(topology.Vendors, f.Vendor) {
 		return fmt.Errorf("vendor: %q is none of %s", f.Vendor, topology.Vendors)
+	}
+	if f.Stage != "" && !slices.Contains(LetterStages, f.Stage) {
+		return fmt.Errorf("stage: %q is none of %s", f.Stage, LetterStages)
 	}
 	for _, at := range f.At {
 		if at.Topic != string(topology.DeadLettersTopic) {

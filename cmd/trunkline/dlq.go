@@ -43,7 +43,7 @@ func (f *letterFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.reason, "reason", "", "only letters of this reason: "+strings.Join(reasons, ", "))
 	flags.StringVar(&f.filter.Tenant, "tenant", "", "only letters of this tenant")
 	flags.StringVar(&f.filter.Vendor, "vendor", "", "only letters of this vendor")
-	flags.StringVar(&f.filter.Stage, "stage", "", "only letters of this stage: normalise, entity")
+	flags.StringVar(&f.filter.Stage, "stage", "", "only letters of this stage: "+strings.Join(app.LetterStages, ", "))
 	flags.StringVar(&f.since, "since", "", "only letters since then, RFC 3339 or how long ago (1h)")
 	flags.StringVar(&f.until, "until", "", "only letters before then, RFC 3339 or how long ago (5m)")
 }
