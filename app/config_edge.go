@@ -9,9 +9,8 @@ import (
 
 	"trunkline/ingest"
 	"trunkline/ingest/keys"
-	"trunkline/topology"
-
 	"trunkline/ingest/redacted"
+	"trunkline/topology"
 )
 
 // Edge is how deliveries are judged that the edge receives.

@@ -1,6 +1,7 @@
 // Package ingest holds the edges: they authenticate what a vendor sends, split
 // it into events, find each event's key, make it durable in the raw log, and
-// only then answer (I1).
+// only then answer (I1). What a vendor streams instead, they append together with
+// the position reached (I2).
 package ingest
 
 import (
