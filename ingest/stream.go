@@ -187,7 +187,7 @@ func (r *streamRun) page(ctx context.Context, query url.Values) (page, error) {
 	defer cancel()
 	u, err := url.Parse(r.PollURL)
 	if err != nil {
-		return page{}, errors.New("poll: the URL is malformed")
+		return page{}, errors.New("the URL is malformed")
 	}
 	all := u.Query()
 	all.Set("limit", fmt.Sprint(pollLimit))
@@ -197,12 +197,12 @@ func (r *streamRun) page(ctx context.Context, query url.Values) (page, error) {
 	u.RawQuery = all.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
-		return page{}, errors.New("poll: the URL is malformed")
+		return page{}, errors.New("the URL is malformed")
 	}
 	request.Header.Set("Accept", "application/json")
 	resp, err := r.HTTP.Do(request)
 	if err != nil {
-		return page{}, err
+		return page{}, outbound.WithoutURL(err)
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
@@ -212,11 +212,11 @@ func (r *streamRun) page(ctx context.Context, query url.Values) (page, error) {
 	case http.StatusBadRequest, http.StatusGone:
 		return page{}, errCursor
 	default:
-		return page{}, fmt.Errorf("poll: answered %d", resp.StatusCode)
+		return page{}, fmt.Errorf("answered %d", resp.StatusCode)
 	}
 	var p page
 	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, maxPage)).Decode(&p); err != nil {
-		return page{}, errors.New("poll: the answer is no page of events")
+		return page{}, errors.New("the answer is no page of events")
 	}
 	return p, nil
 }

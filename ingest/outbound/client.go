@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,6 +42,15 @@ func NewClient() *http.Client {
 		},
 		CheckRedirect: sameHost,
 	}
+}
+
+// WithoutURL is an error of [http.Client] without the URL, which may hold a secret
+// or what a vendor wrote (I10).
+func WithoutURL(err error) error {
+	if of, ok := errors.AsType[*url.Error](err); ok {
+		return of.Err
+	}
+	return err
 }
 
 func sameHost(r *http.Request, via []*http.Request) error {

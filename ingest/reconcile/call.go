@@ -103,10 +103,7 @@ func (c caller) once(ctx context.Context, method string, u *url.URL, body []byte
 	}
 	resp, err := c.http.Do(request)
 	if err != nil {
-		var told *url.Error
-		if errors.As(err, &told) {
-			err = told.Err // a URL of the vendor's may say anything (I10)
-		}
+		err = outbound.WithoutURL(err)
 		if errors.Is(err, outbound.ErrRefused) {
 			return answer{}, err
 		}

@@ -223,10 +223,7 @@ func lost(ctx context.Context, at *url.URL, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var inURL *url.Error
-	if errors.As(err, &inURL) {
-		err = inURL.Err // without the URL, which has a query
-	}
+	err = outbound.WithoutURL(err)
 	if errors.Is(err, outbound.ErrRefused) || oauth.Refused(err) {
 		return err
 	}
