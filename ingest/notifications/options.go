@@ -113,14 +113,7 @@ func (o Options) withDefaults() Options {
 
 // check finds all that is wrong with the options, and returns the URL.
 func (o Options) check() (*url.URL, error) {
-	var err error
-	u, bad := url.Parse(o.URL)
-	switch {
-	case bad != nil:
-		err = errors.New("url: cannot be read") // which may hold a secret
-	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		err = fmt.Errorf("url: is %q, want http or https and a host", u.Redacted())
-	}
+	u, err := outbound.ParseURL(o.URL)
 	if o.Handle == nil {
 		err = errors.Join(err, errors.New("handle: is missing"))
 	}

@@ -34,9 +34,9 @@ type caller struct {
 }
 
 func newCaller(o Options) (caller, error) {
-	base, err := url.Parse(o.URL)
-	if err != nil || base.Host == "" {
-		return caller{}, errors.New("url: is no http(s) URL")
+	base, err := outbound.ParseURL(o.URL)
+	if err != nil {
+		return caller{}, err
 	}
 	return caller{http: o.HTTP, base: base, now: o.Now, random: o.Random}, nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"time"
 
 	"trunkline/ingest/outbound"
@@ -130,14 +129,7 @@ func (o Options) withDefaults() Options {
 
 // host checks the options and returns the host of the URL.
 func (o Options) host() (string, error) {
-	var err error
-	u, bad := url.Parse(o.URL)
-	switch {
-	case bad != nil:
-		err = errors.New("url: cannot be read") // which may hold a secret
-	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		err = fmt.Errorf("url: is %q, want http or https and a host", u.Redacted())
-	}
+	u, err := outbound.ParseURL(o.URL)
 	if o.Handle == nil {
 		err = errors.Join(err, errors.New("handle: is missing"))
 	}
