@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"trunkline/codecs"
@@ -102,7 +101,7 @@ func letterOf(r stream.Record) Letter {
 	l.Root = l.Position
 	if d.Raw.Topic != "" {
 		l.Raw, l.Root = d.Raw.String(), d.Lineage().Root
-		l.Vendor = strings.TrimPrefix(d.Raw.Topic, "raw.") // no sender can choose it (I9)
+		l.Vendor, _ = topology.VendorOf(d.Raw.Topic) // no sender can choose it (I9)
 	}
 	// A working event that could not be read has no headers of the raw record.
 	if key, err := event.ParseKey(event.PartitionKey(d.Key)); err == nil && l.Tenant == "" {
