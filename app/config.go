@@ -165,14 +165,7 @@ func (c Config) Validate() error {
 			if !slices.Contains(topology.Vendors, v) {
 				wrong(field+".vendors", "%q is unknown; use %v", v, topology.Vendors)
 			}
-			credentials.check(field+".vendors."+v, wrong)
-			credentials.Registration.check(v, field+".vendors."+v+".registration", wrong)
-			if credentials.Reconcile != nil {
-				credentials.Reconcile.check(field+".vendors."+v, v, credentials.API, c.DedupWindow, wrong)
-			}
-			if credentials.Notifications != nil && v != topology.Genesys {
-				wrong(field+".vendors."+v+".notifications", "are an interface of genesys; leave them out")
-			}
+			credentials.check(field+".vendors."+v, v, c.DedupWindow, wrong)
 		}
 	}
 	return errors.Join(errs...)

@@ -33,7 +33,10 @@ type Notifications struct {
 }
 
 // check finds what is wrong with the notifications of field.
-func (n *Notifications) check(field string, wrong func(field, format string, args ...any)) {
+func (n *Notifications) check(field, vendor string, wrong func(field, format string, args ...any)) {
+	if vendor != topology.Genesys {
+		wrong(field, "are an interface of %s; leave them out", topology.Genesys)
+	}
 	if len(n.Topics) == 0 {
 		wrong(field+".topics", "is empty; name a topic, as v2.routing.queues.{id}.users, or leave notifications out")
 	}
@@ -66,12 +69,8 @@ const (
 // retryWindows are how long the vendors try to deliver an event.
 var retryWindows = map[string]time.Duration{topology.Genesys: 85 * time.Second, topology.CXone: 31 * time.Second}
 
-// check finds what is wrong with the reconciliation of a vendor.
-func (r *Reconcile) check(field, vendor string, api API, dedupWindow time.Duration, wrong func(field, format string, args ...any)) {
-	if api.URL == "" {
-		wrong(field+".api.url", "is empty; reconcile calls the vendor there")
-	}
-	field += ".reconcile"
+// check finds what is wrong with the reconciliation of field.
+func (r *Reconcile) check(field, vendor string, dedupWindow time.Duration, wrong func(field, format string, args ...any)) {
 	if r.Every < 0 || cmp.Or(r.Every, reconcile.DefaultEvery) > dedupWindow/2 {
 		wrong(field+".every", "%s is not between 0 and half of dedup_window %s, behind which nothing is asked for",
 			cmp.Or(r.Every, reconcile.DefaultEvery), dedupWindow)
