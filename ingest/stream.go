@@ -106,11 +106,10 @@ func (r *streamRun) append(ctx context.Context, by event.Transport, events []pol
 	at := streamPosition{ID: position, TsMs: r.at.TsMs, UpdatedAt: now.UTC().Format(time.RFC3339Nano)}
 	records := make([]Record, len(events))
 	for i, e := range events {
-		raw := event.Raw{
+		records[i] = ReadRecord(event.Raw{
 			Vendor: r.Vendor, Tenant: r.Tenant, Transport: by, IngestID: fmt.Sprintf("%s/%d", batch, i),
-			ReceivedMs: now.UnixMilli(), ContentType: "application/json", SigStatus: SigNone, SourceID: e.ID, Body: e.Data,
-		}
-		records[i], _ = RecordOf(&raw, r.Mapper)
+			ReceivedMs: now.UnixMilli(), SourceID: e.ID, Body: e.Data,
+		}, r.Mapper)
 	}
 	if len(events) > 0 && position != r.at.ID {
 		at.TsMs = now.UnixMilli()

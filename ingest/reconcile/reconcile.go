@@ -244,12 +244,10 @@ func (l *life) keep(ctx context.Context, list string, bodies [][]byte, reached, 
 			l.o.Logger.Error("reconciliation leaves out a record that is too large", "list", list, "bytes", len(body), "most", topology.MaxBodyBytes)
 			continue
 		}
-		record, _ := ingest.RecordOf(&event.Raw{
+		records = append(records, ingest.ReadRecord(event.Raw{
 			Vendor: l.o.Vendor, Tenant: l.o.Tenant, Transport: event.Poll, IngestID: fmt.Sprintf("%s/%d", page, i),
-			ReceivedMs: now.UnixMilli(), ContentType: "application/json", SigStatus: ingest.SigNone,
-			TopicHint: l.vendor.hint(list), Body: body,
-		}, l.o.Mapper)
-		records = append(records, record)
+			ReceivedMs: now.UnixMilli(), TopicHint: l.vendor.hint(list), Body: body,
+		}, l.o.Mapper))
 	}
 	value, err := json.Marshal(at)
 	if err == nil {
