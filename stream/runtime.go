@@ -7,6 +7,12 @@
 // of one partition through the gate), producer (the transaction), tables (stores
 // whose writes wait for the commit), bound (where a log ends for readers of
 // committed records), silence (when a log has nothing to say).
+//
+// Beside the stages: appender (records of many writers, without a transaction),
+// batches (one transaction each, under an id that one process has), sources (work
+// that one process at a time does, with its position), reader, finder and view
+// (committed records and rows), cluster, faults, topics and drift (what the brokers
+// must be like, and are).
 package stream
 
 import (
