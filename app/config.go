@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -81,33 +82,26 @@ type Tenant struct {
 }
 
 func (c Config) withDefaults() Config {
-	set(&c.Kafka.Replication, 3)
-	set(&c.Kafka.MinISR, 2)
-	set(&c.Partitions, 6)
-	set(&c.Run, "1")
-	set(&c.RawRetention, 7*24*time.Hour)
-	set(&c.DedupWindow, 48*time.Hour)
-	set(&c.InteractionRetention, 7*24*time.Hour)
-	set(&c.Reorder.ConfigHold, 500*time.Millisecond)
-	set(&c.Reorder.InteractionHold, 100*time.Millisecond)
-	set(&c.Reorder.Grace, 500*time.Millisecond)
-	set(&c.Reorder.ClockMargin, 250*time.Millisecond)
-	set(&c.Changes.Format, codecs.FormatAvro)
+	c.Kafka.Replication = cmp.Or(c.Kafka.Replication, 3)
+	c.Kafka.MinISR = cmp.Or(c.Kafka.MinISR, 2)
+	c.Partitions = cmp.Or(c.Partitions, 6)
+	c.Run = cmp.Or(c.Run, "1")
+	c.RawRetention = cmp.Or(c.RawRetention, 7*24*time.Hour)
+	c.DedupWindow = cmp.Or(c.DedupWindow, 48*time.Hour)
+	c.InteractionRetention = cmp.Or(c.InteractionRetention, 7*24*time.Hour)
+	c.Reorder.ConfigHold = cmp.Or(c.Reorder.ConfigHold, 500*time.Millisecond)
+	c.Reorder.InteractionHold = cmp.Or(c.Reorder.InteractionHold, 100*time.Millisecond)
+	c.Reorder.Grace = cmp.Or(c.Reorder.Grace, 500*time.Millisecond)
+	c.Reorder.ClockMargin = cmp.Or(c.Reorder.ClockMargin, 250*time.Millisecond)
+	c.Changes.Format = cmp.Or(c.Changes.Format, codecs.FormatAvro)
 	c.Edge = c.Edge.withDefaults(c.DedupWindow)
 	c.Tenants = slices.Clone(c.Tenants)
 	for i := range c.Tenants {
-		set(&c.Tenants[i].Class, topology.Standard)
-		set(&c.Tenants[i].Partitions, 4)
-		set(&c.Tenants[i].Ack, ingest.AckSpool)
+		c.Tenants[i].Class = cmp.Or(c.Tenants[i].Class, topology.Standard)
+		c.Tenants[i].Partitions = cmp.Or(c.Tenants[i].Partitions, 4)
+		c.Tenants[i].Ack = cmp.Or(c.Tenants[i].Ack, ingest.AckSpool)
 	}
 	return c
-}
-
-func set[T comparable](field *T, def T) {
-	var zero T
-	if *field == zero {
-		*field = def
-	}
 }
 
 // Validate joins everything that is wrong; each fault names its field and what
@@ -179,14 +173,7 @@ func (c Config) Validate() error {
 			if !slices.Contains(topology.Vendors, v) {
 				wrong(field+".vendors", "%q is unknown; use %v", v, topology.Vendors)
 			}
-			credentials.check(field+".vendors."+v, wrong)
-			credentials.Registration.check(v, field+".vendors."+v+".registration", wrong)
-			if credentials.Reconcile != nil {
-				credentials.Reconcile.check(field+".vendors."+v, v, credentials.API, c.DedupWindow, wrong)
-			}
-			if credentials.Notifications != nil && v != topology.Genesys {
-				wrong(field+".vendors."+v+".notifications", "are an interface of genesys; leave them out")
-			}
+			credentials.check(field+".vendors."+v, v, c.DedupWindow, wrong)
 		}
 	}
 	return errors.Join(errs...)

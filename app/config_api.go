@@ -2,12 +2,10 @@ package app
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
 
-	"trunkline/ingest/notifications"
 	"trunkline/ingest/oauth"
 	"trunkline/ingest/outbound"
 	"trunkline/ingest/redacted"
@@ -44,18 +42,6 @@ type AccessKey struct {
 	Secret string `yaml:"secret"`
 }
 
-// Stream is an event stream of a vendor (Server-Sent Events).
-type Stream struct {
-	URL     string `yaml:"url"`                // with its query
-	PollURL string `yaml:"poll_url,omitempty"` // asked for what the stream cannot give
-}
-
-// Notifications are what is read from Genesys' Notifications API.
-type Notifications struct {
-	// Topics are subscribed; {id} stands for every user, queue or flow.
-	Topics []string `yaml:"topics"`
-}
-
 func (a API) check(field string, wrong func(field, format string, args ...any)) {
 	if a.URL != "" && !isURL(a.URL) {
 		wrong(field+".url", "is no http(s) URL; copy it from the vendor's documentation")
@@ -69,27 +55,6 @@ func (a API) check(field string, wrong func(field, format string, args ...any)) 
 	if grant := a.grant(); grant != nil {
 		if _, err := oauth.NewSource(oauth.Options{Grant: grant}); err != nil {
 			wrong(field, "%v", err)
-		}
-	}
-}
-
-// check finds what is wrong with the stream of field.
-func (s *Stream) check(field string, wrong func(field, format string, args ...any)) {
-	for name, raw := range map[string]string{"url": s.URL, "poll_url": s.PollURL} {
-		if (raw != "" || name == "url") && !isURL(raw) {
-			wrong(field+"."+name, "is no http(s) URL; copy it from the vendor's console")
-		}
-	}
-}
-
-// check finds what is wrong with the notifications of field.
-func (n *Notifications) check(field string, wrong func(field, format string, args ...any)) {
-	if len(n.Topics) == 0 {
-		wrong(field+".topics", "is empty; name a topic, as v2.routing.queues.{id}.users, or leave notifications out")
-	}
-	for i, t := range n.Topics {
-		if err := notifications.CheckTopic(t); err != nil {
-			wrong(fmt.Sprintf("%s.topics[%d]", field, i), "%v", err)
 		}
 	}
 }

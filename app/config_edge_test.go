@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"trunkline/ingest"
-
 	"trunkline/ingest/redacted"
 )
 

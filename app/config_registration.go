@@ -32,7 +32,7 @@ var registrationNames = map[string]string{
 func (r Registration) name(vendor string) string { return cmp.Or(r.Name, registrationNames[vendor]) }
 
 // check finds what is wrong with the registration of field at a vendor.
-func (r Registration) check(vendor, field string, wrong func(field, format string, args ...any)) {
+func (r Registration) check(field, vendor string, wrong func(field, format string, args ...any)) {
 	checkPublic(field+".callback_url", r.CallbackURL, wrong)
 	if r.APIURL != "" && !isURL(r.APIURL) {
 		wrong(field+".api_url", "is no http(s) URL; copy it from the vendor's documentation")

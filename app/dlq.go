@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"trunkline/codecs"
@@ -26,6 +25,9 @@ type LetterFilter struct {
 	At           []event.Position // positions of letters
 }
 
+// LetterStages are where letters come from: the stages, and what never verified.
+var LetterStages = []string{string(topology.NormaliseGroup), string(topology.EntityGroup), codecs.QuarantineStage}
+
 // Validate names what no letter can fulfil.
 func (f LetterFilter) Validate() error {
 	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
@@ -36,6 +38,9 @@ func (f LetterFilter) Validate() error {
 	}
 	if f.Vendor != "" && !slices.Contains(topology.Vendors, f.Vendor) {
 		return fmt.Errorf("vendor: %q is none of %s", f.Vendor, topology.Vendors)
+	}
+	if f.Stage != "" && !slices.Contains(LetterStages, f.Stage) {
+		return fmt.Errorf("stage: %q is none of %s", f.Stage, LetterStages)
 	}
 	for _, at := range f.At {
 		if at.Topic != string(topology.DeadLettersTopic) {
@@ -96,7 +101,7 @@ func letterOf(r stream.Record) Letter {
 	l.Root = l.Position
 	if d.Raw.Topic != "" {
 		l.Raw, l.Root = d.Raw.String(), d.Lineage().Root
-		l.Vendor = strings.TrimPrefix(d.Raw.Topic, "raw.") // no sender can choose it (I9)
+		l.Vendor, _ = topology.VendorOf(d.Raw.Topic) // no sender can choose it (I9)
 	}
 	// A working event that could not be read has no headers of the raw record.
 	if key, err := event.ParseKey(event.PartitionKey(d.Key)); err == nil && l.Tenant == "" {

@@ -137,7 +137,7 @@ func TestLetterFilter(t *testing.T) {
 		}
 	}
 	for _, f := range []LetterFilter{
-		{Since: at(1), Until: at(1)}, {Reason: "bad_luck"}, {Vendor: "avaya"}, {At: []event.Position{{Topic: "raw.genesys"}}},
+		{Since: at(1), Until: at(1)}, {Reason: "bad_luck"}, {Vendor: "avaya"}, {Stage: "third"}, {At: []event.Position{{Topic: "raw.genesys"}}},
 	} {
 		if f.Validate() == nil {
 			t.Errorf("%+v is valid", f)

@@ -11,11 +11,10 @@ import (
 	"github.com/IBM/sarama"
 
 	"trunkline/ingest"
+	"trunkline/ingest/redacted"
 	"trunkline/ingest/spool"
 	"trunkline/stream"
 	"trunkline/topology"
-
-	"trunkline/ingest/redacted"
 )
 
 // edge receives the vendors' deliveries over HTTP.

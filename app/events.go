@@ -219,7 +219,7 @@ func (s *eventScan) arrival(r stream.Record) {
 	}
 	s.report.RawRecords++
 	raw := event.RawOf(r.Headers, r.Value)
-	raw.Vendor = strings.TrimPrefix(r.Topic, "raw.")
+	raw.Vendor, _ = topology.VendorOf(r.Topic)
 	// The key is what the edge found, which may run another mapper than we.
 	entity, keyed, _ := strings.Cut(string(r.Key), "#")
 	id := ""
@@ -293,9 +293,8 @@ func (s *eventScan) named(r stream.Record) {
 	if !ok || s.query.ID != ingestID && s.query.ID != keyed {
 		return
 	}
-	s.records[raw.String()] = &EventRecord{
-		Raw: raw.String(), Appended: time.UnixMilli(raw.AppendMs).UTC(), Vendor: strings.TrimPrefix(raw.Topic, "raw."), IngestID: ingestID,
-	}
+	vendor, _ := topology.VendorOf(raw.Topic)
+	s.records[raw.String()] = &EventRecord{Raw: raw.String(), Appended: time.UnixMilli(raw.AppendMs).UTC(), Vendor: vendor, IngestID: ingestID}
 }
 
 // outcome says what a record tells; what cannot be decoded is told by its topic.

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"strings"
 	"sync/atomic"
 
 	"trunkline/codecs"
@@ -51,8 +50,9 @@ func (p *Progress) Follow(ctx context.Context, c Config) error {
 }
 
 func (p *Progress) count(r stream.Record) {
+	_, raw := topology.VendorOf(r.Topic)
 	switch {
-	case strings.HasPrefix(r.Topic, "raw."):
+	case raw:
 		p.In.Add(1)
 	case r.Topic == string(topology.LateEventsTopic):
 		p.Late.Add(1)

@@ -20,11 +20,14 @@ import (
 // memoryTopic is a topic of two partitions. Its lock is that of all that a test
 // shares with the quarantine, but for synctest nothing orders them.
 type memoryTopic struct {
-	mu      sync.Mutex
-	records [2][]stream.Record
-	letters []string // bodies of dead letters
-	reads   int      // records that were read
-	fail    error
+	mu       sync.Mutex
+	records  [2][]stream.Record
+	letters  []string // bodies of dead letters
+	reads    int      // records that were read
+	fail     error
+	verifies []string // prefixes of the ids of deliveries that do
+	released []string
+	logs     strings.Builder
 }
 
 func (m *memoryTopic) Append(_ context.Context, records []stream.Outgoing) error {
@@ -73,20 +76,19 @@ func (m *memoryTopic) share(f func()) {
 	f()
 }
 
-// sweeper is a quarantine over the topic. Deliveries whose id has a prefix among
-// verifies are released.
-func sweeper(m *memoryTopic, verifies *[]string, released *[]string, logs *strings.Builder) *quarantine {
-	q := newQuarantine(stream.Config{}, nil, 24*time.Hour, slog.New(slog.NewTextHandler(logs, nil)))
+// sweeper is a quarantine over the topic.
+func (m *memoryTopic) sweeper() *quarantine {
+	q := newQuarantine(stream.Config{}, nil, 24*time.Hour, slog.New(slog.NewTextHandler(&m.logs, nil)))
 	q.appender, q.read = m, m.read
 	q.release = func(_ context.Context, d ingest.Deferred) (ingest.Verdict, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		for _, prefix := range *verifies {
+		for _, prefix := range m.verifies {
 			if prefix == "fault" {
 				return ingest.Held, errors.New("no broker")
 			}
 			if strings.HasPrefix(d.ID, prefix) {
-				*released = append(*released, d.ID+" "+string(d.Body))
+				m.released = append(m.released, d.ID+" "+string(d.Body))
 				return ingest.Released, nil
 			}
 		}
@@ -98,17 +100,22 @@ func sweeper(m *memoryTopic, verifies *[]string, released *[]string, logs *strin
 	return q
 }
 
+// sweep runs the quarantine until stop.
+func sweep(t *testing.T, q *quarantine) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); q.run(ctx) }()
+	return func() { cancel(); <-done }
+}
+
 // TestQuarantine follows deliveries from Put to their release or end, over two
 // edges and a restart, and counts what is read.
 func TestQuarantine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memoryTopic{}
-		var verifies, released []string
-		var logs strings.Builder
-		q := sweeper(m, &verifies, &released, &logs)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); q.run(ctx) }()
+		q := m.sweeper()
+		stop := sweep(t, q)
 		put := func(ids ...string) {
 			t.Helper()
 			for _, id := range ids {
@@ -121,15 +128,15 @@ func TestQuarantine(t *testing.T) {
 			t.Helper()
 			synctest.Wait()
 			m.share(func() {
-				if slices.Sort(released); !slices.Equal(released, want) {
-					t.Errorf("released %q, want %q", released, want)
+				if slices.Sort(m.released); !slices.Equal(m.released, want) {
+					t.Errorf("released %q, want %q", m.released, want)
 				}
-				released = nil
+				m.released = nil
 			})
 		}
 		synctest.Wait()
 		put("late1", "new1", "new22", "forged")
-		m.share(func() { verifies = []string{"late"} })
+		m.share(func() { m.verifies = []string{"late"} })
 		check()
 		time.Sleep(sweepInterval)
 		check("late1 body of late1")
@@ -142,7 +149,7 @@ func TestQuarantine(t *testing.T) {
 				t.Errorf("%d records read while nothing changed", m.reads)
 			}
 		})
-		m.share(func() { verifies = []string{"new"} })
+		m.share(func() { m.verifies = []string{"new"} })
 		check()
 		q.keysChanged()
 		check("new1 body of new1", "new22 body of new22")
@@ -150,10 +157,9 @@ func TestQuarantine(t *testing.T) {
 		check()
 
 		// Another edge, or this one restarted, knows what is done with.
-		cancel()
-		<-done
-		m.share(func() { verifies = []string{"late", "new"} })
-		other := sweeper(m, &verifies, &released, &logs)
+		stop()
+		m.share(func() { m.verifies = []string{"late", "new"} })
+		other := m.sweeper()
 		if err := other.sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -164,17 +170,17 @@ func TestQuarantine(t *testing.T) {
 
 		time.Sleep(23 * time.Hour)
 		put("never", "new3")
-		m.share(func() { verifies = []string{"fault"} })
+		m.share(func() { m.verifies = []string{"fault"} })
 		if err := other.sweep(t.Context()); err == nil {
 			t.Error("a release that fails is no error")
 		}
-		m.share(func() { verifies = []string{"new", "forged"} })
+		m.share(func() { m.verifies = []string{"new", "forged"} })
 		if err := other.sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		check("new3 body of new3")
-		if strings.Count(logs.String(), "never verified") != 2 || strings.Count(logs.String(), "count=1") != 2 {
-			t.Errorf("the end of two is not told: %s", logs.String())
+		if strings.Count(m.logs.String(), "never verified") != 2 || strings.Count(m.logs.String(), "count=1") != 2 {
+			t.Errorf("the end of two is not told: %s", m.logs.String())
 		}
 		if want := []string{"body of forged", "body of never"}; !slices.Equal(m.letters, want) {
 			t.Errorf("dead letters %q, want %q", m.letters, want)
@@ -191,13 +197,8 @@ func TestQuarantine(t *testing.T) {
 func TestQuarantineOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &memoryTopic{fail: errors.New("no broker")}
-		var verifies, released []string
-		var logs strings.Builder
-		q := sweeper(m, &verifies, &released, &logs)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); q.run(ctx) }()
-		defer func() { cancel(); <-done }()
+		q := m.sweeper()
+		defer sweep(t, q)()
 		if err := q.Put(t.Context(), ingest.Deferred{ID: "a"}); err == nil {
 			t.Error("kept without a broker")
 		}
@@ -214,14 +215,14 @@ func TestQuarantineOutage(t *testing.T) {
 		if err := q.write(t.Context(), "bad", bad); err != nil {
 			t.Fatal(err)
 		}
-		m.share(func() { verifies = []string{"a"} })
+		m.share(func() { m.verifies = []string{"a"} })
 		time.Sleep(2 * sweepInterval)
 		synctest.Wait()
-		if len(released) != 1 || len(q.waiting) != 0 {
-			t.Errorf("released %q, waiting %v", released, q.waiting)
+		if len(m.released) != 1 || len(q.waiting) != 0 {
+			t.Errorf("released %q, waiting %v", m.released, q.waiting)
 		}
-		if n := strings.Count(logs.String(), "\n"); n != 3 {
-			t.Errorf("%d lines in the log, want one when it fails, one when it is back, one of what cannot be read: %s", n, logs.String())
+		if n := strings.Count(m.logs.String(), "\n"); n != 3 {
+			t.Errorf("%d lines in the log, want one when it fails, one when it is back, one of what cannot be read: %s", n, m.logs.String())
 		}
 	})
 }

@@ -66,7 +66,7 @@ func (r *ReplayReport) leave(l *Letter, why error) {
 
 // Why a letter is not redriven, whatever its bytes.
 var (
-	errUnproven   = errors.New("its sender is not proven: a delivery in quarantine is released by an edge as soon as its signature verifies, see docs/credentials.md")
+	errUnproven   = errors.New("nothing proved its sender in time: mend the keys and ask the vendor to send it again, see docs/credentials.md")
 	errNoOriginal = errors.New("it names no raw record of a vendor")
 	errNotNewest  = errors.New("no letter stands there, or its lineage has a newer one")
 )

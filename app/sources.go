@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"trunkline/ingest"
 	"trunkline/ingest/notifications"
 	"trunkline/ingest/outbound"
+	"trunkline/ingest/reconcile"
 	"trunkline/ingest/sse"
 	"trunkline/stream"
 	"trunkline/topology"
@@ -111,6 +113,24 @@ func (n *Notifications) reader(vendor, tenant, url string, by caller, limiter *o
 			Alarm: func(err error) { logger.Error("notifications need attention", "error", err) },
 		},
 	}
+}
+
+// reconciler asks a vendor for what deliveries to a tenant missed.
+func (a *App) reconciler(vendor, tenant string, c Credentials, by caller, logger *slog.Logger) (*reconcile.Reconciler, error) {
+	o := reconcile.Options{
+		Vendor: vendor, Tenant: tenant, Mapper: mappers[vendor], URL: c.API.URL, HTTP: by.client, Logger: logger,
+		Every: c.Reconcile.Every, Async: c.Reconcile.Mode == modeAsync,
+		Window: a.cfg.DedupWindow,
+		Wake:   a.outages.watch(vendor, tenant, cmp.Or(c.Reconcile.RetryWindow, retryWindows[vendor])),
+		Tell:   func(list string, r reconcile.Result) { a.metrics.sources.read(vendor, tenant, list, r) },
+	}
+	defaults := map[string][]string{topology.Genesys: reconcile.GenesysServices, topology.CXone: reconcile.CXoneDefaults}
+	for _, lists := range [][]string{c.Reconcile.Services, c.Reconcile.Lists, defaults[vendor]} {
+		if len(o.Lists) == 0 {
+			o.Lists = lists
+		}
+	}
+	return reconcile.New(o)
 }
 
 // positionLog is the log of a source as a stream sees it.

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,11 +108,11 @@ func NewCloud(cfg CloudConfig) (*Cloud, error) {
 	if cfg.Rate < 0 || cfg.Events < 0 || cfg.Rate == 0 && cfg.Events == 0 {
 		return nil, fmt.Errorf("configure cloud: rate %v and events %d: want one of them, and no negative number", cfg.Rate, cfg.Events)
 	}
-	set(&cfg.ClientID, "trunkline")
-	set(&cfg.ClientSecret, "secret")
-	set(&cfg.TokenLife, time.Hour)
-	set(&cfg.Remembered, 10_000)
-	set(&cfg.Heartbeat, 15*time.Second)
+	cfg.ClientID = cmp.Or(cfg.ClientID, "trunkline")
+	cfg.ClientSecret = cmp.Or(cfg.ClientSecret, "secret")
+	cfg.TokenLife = cmp.Or(cfg.TokenLife, time.Hour)
+	cfg.Remembered = cmp.Or(cfg.Remembered, 10_000)
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 15*time.Second)
 	if cfg.Retries == nil {
 		cfg.Retries = retries[cfg.Vendor]
 	}
@@ -148,13 +149,6 @@ func NewCloud(cfg CloudConfig) (*Cloud, error) {
 		c.routeCXone()
 	}
 	return c, nil
-}
-
-func set[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Serve answers calls on l until Close.

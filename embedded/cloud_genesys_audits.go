@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -81,8 +82,8 @@ func (c *Cloud) auditsRealtime(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	set(&q.PageNumber, 1)
-	set(&q.PageSize, 25)
+	q.PageNumber = cmp.Or(q.PageNumber, 1)
+	q.PageSize = cmp.Or(q.PageSize, 25)
 	answerJSON(w, http.StatusOK, pageOf(c.auditsOf(q), q.PageNumber, q.PageSize))
 }
 
@@ -133,7 +134,7 @@ func (c *Cloud) auditResults(w http.ResponseWriter, r *http.Request) {
 	}
 	from, _ := strconv.Atoi(r.URL.Query().Get("cursor"))
 	size, _ := strconv.Atoi(r.URL.Query().Get("pageSize"))
-	set(&size, 25)
+	size = cmp.Or(size, 25)
 	all := c.auditsOf(q)
 	from = max(0, min(from, len(all)))
 	to := min(from+size, len(all))

@@ -11,7 +11,6 @@ import (
 	"sync"
 
 	"trunkline/ingest/keys"
-
 	"trunkline/ingest/redacted"
 )
 

@@ -1,9 +1,11 @@
 // Package ingest holds the edges: they authenticate what a vendor sends, split
 // it into events, find each event's key, make it durable in the raw log, and
-// only then answer (I1).
+// only then answer (I1). What a vendor streams instead, they append together with
+// the position reached (I2).
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +14,6 @@ import (
 	"net/http"
 	"slices"
 	"time"
-
-	"github.com/google/uuid"
 
 	"trunkline/topology"
 	"trunkline/vendors"
@@ -95,44 +95,26 @@ func (o Options) withDefaults() Options {
 	if o.KeysFetched == nil {
 		o.KeysFetched = func(string, string, error) {}
 	}
-	if o.ReplayWindow == 0 {
-		o.ReplayWindow = 5 * time.Minute
-	}
-	if o.DeferFor == 0 {
-		o.DeferFor = 24 * time.Hour
-	}
-	if o.DeferredPerHour == 0 {
-		o.DeferredPerHour = 1000
-	}
-	if o.DeferredBytesPerHour == 0 {
-		o.DeferredBytesPerHour = 64 << 20
-	}
+	o.ReplayWindow = cmp.Or(o.ReplayWindow, 5*time.Minute)
+	o.DeferFor = cmp.Or(o.DeferFor, 24*time.Hour)
+	o.DeferredPerHour = cmp.Or(o.DeferredPerHour, 1000)
+	o.DeferredBytesPerHour = cmp.Or(o.DeferredBytesPerHour, 64<<20)
 	if o.TenantReady == nil {
 		o.TenantReady = func(string, string) bool { return true }
 	}
 	if o.Ready == nil {
 		o.Ready = func(context.Context) []string { return nil }
 	}
-	if o.Budget == 0 {
-		o.Budget = 800 * time.Millisecond
-	}
-	if o.MaxPending == 0 {
-		o.MaxPending = 1024
-	}
-	if o.MaxBody == 0 {
-		o.MaxBody = topology.MaxBodyBytes
-	}
-	if o.MaxUnpacked == 0 {
-		o.MaxUnpacked = 8 << 20
-	}
-	if o.MaxEvents == 0 {
-		o.MaxEvents = 10_000
-	}
+	o.Budget = cmp.Or(o.Budget, 800*time.Millisecond)
+	o.MaxPending = cmp.Or(o.MaxPending, 1024)
+	o.MaxBody = cmp.Or(o.MaxBody, topology.MaxBodyBytes)
+	o.MaxUnpacked = cmp.Or(o.MaxUnpacked, 8<<20)
+	o.MaxEvents = cmp.Or(o.MaxEvents, 10_000)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.NewID == nil {
-		o.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+		o.NewID = NewID
 	}
 	if o.Random == nil {
 		o.Random = rand.IntN

@@ -19,12 +19,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"trunkline/event"
+	"trunkline/ingest/redacted"
 	"trunkline/topology"
 	"trunkline/vendors"
 	"trunkline/vendors/cxone"
 	"trunkline/vendors/genesys"
-
-	"trunkline/ingest/redacted"
 )
 
 const (

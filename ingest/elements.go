@@ -110,6 +110,14 @@ func RecordOf(raw *event.Raw, m vendors.Mapper) (r Record, readable bool) {
 	}, readable
 }
 
+// ReadRecord makes the raw record of an event that was read from the vendor, not
+// delivered: JSON, which nobody signed.
+func ReadRecord(raw event.Raw, m vendors.Mapper) Record {
+	raw.ContentType, raw.SigStatus = "application/json", SigNone
+	r, _ := RecordOf(&raw, m)
+	return r
+}
+
 // identify sets the format and transport of raw and finds its key and event id.
 // Without a key, both are its ingest id.
 func identify(m vendors.Mapper, raw *event.Raw) (key event.Key, eventID string, readable bool) {

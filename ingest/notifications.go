@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"trunkline/event"
 	"trunkline/ingest/notifications"
 	"trunkline/vendors"
@@ -37,7 +35,7 @@ func (n Notifications) Run(ctx context.Context, log PositionLog) error {
 		n.Now = time.Now
 	}
 	if n.NewID == nil {
-		n.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+		n.NewID = NewID
 	}
 	var at notificationsPosition
 	if p := log.Position(); p != nil {
@@ -62,11 +60,10 @@ func (n Notifications) append(ctx context.Context, log PositionLog, frames []not
 	batch := n.NewID()
 	records := make([]Record, len(frames))
 	for i, f := range frames {
-		raw := event.Raw{
+		records[i] = ReadRecord(event.Raw{
 			Vendor: n.Vendor, Tenant: n.Tenant, Transport: event.WebSocket, IngestID: fmt.Sprintf("%s/%d", batch, i),
-			ReceivedMs: f.At.UnixMilli(), ContentType: "application/json", SigStatus: SigNone, Body: f.Body,
-		}
-		records[i], _ = RecordOf(&raw, n.Mapper)
+			ReceivedMs: f.At.UnixMilli(), Body: f.Body,
+		}, n.Mapper)
 	}
 	position, err := json.Marshal(notificationsPosition{CoveredUntil: covered.UTC(), UpdatedAt: n.Now().UTC()})
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/google/uuid"
+
 	"trunkline/event"
 )
 
@@ -18,6 +20,9 @@ type Record struct {
 	Value   []byte // the vendor's bytes, unchanged
 	Headers []event.Header
 }
+
+// NewID returns an id for records that arrive together, unlike any other: a UUIDv7.
+func NewID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // RawLog is where an edge makes events durable.
 type RawLog interface {

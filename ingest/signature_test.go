@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"trunkline/ingest/keys"
-
 	"trunkline/ingest/redacted"
 )
 

@@ -15,9 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"trunkline/event"
-	"trunkline/ingest/spool"
-
 	"trunkline/ingest/redacted"
+	"trunkline/ingest/spool"
 )
 
 // memorySpool drains at once.

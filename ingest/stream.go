@@ -9,8 +9,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/google/uuid"
-
 	"trunkline/event"
 	"trunkline/ingest/outbound"
 	"trunkline/ingest/sse"
@@ -59,7 +57,7 @@ func (s Stream) Run(ctx context.Context, log PositionLog) error {
 		s.Now = time.Now
 	}
 	if s.NewID == nil {
-		s.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+		s.NewID = NewID
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -108,11 +106,10 @@ func (r *streamRun) append(ctx context.Context, by event.Transport, events []pol
 	at := streamPosition{ID: position, TsMs: r.at.TsMs, UpdatedAt: now.UTC().Format(time.RFC3339Nano)}
 	records := make([]Record, len(events))
 	for i, e := range events {
-		raw := event.Raw{
+		records[i] = ReadRecord(event.Raw{
 			Vendor: r.Vendor, Tenant: r.Tenant, Transport: by, IngestID: fmt.Sprintf("%s/%d", batch, i),
-			ReceivedMs: now.UnixMilli(), ContentType: "application/json", SigStatus: SigNone, SourceID: e.ID, Body: e.Data,
-		}
-		records[i], _ = RecordOf(&raw, r.Mapper)
+			ReceivedMs: now.UnixMilli(), SourceID: e.ID, Body: e.Data,
+		}, r.Mapper)
 	}
 	if len(events) > 0 && position != r.at.ID {
 		at.TsMs = now.UnixMilli()
@@ -189,7 +186,7 @@ func (r *streamRun) page(ctx context.Context, query url.Values) (page, error) {
 	defer cancel()
 	u, err := url.Parse(r.PollURL)
 	if err != nil {
-		return page{}, errors.New("poll: the URL is malformed")
+		return page{}, errors.New("the URL is malformed")
 	}
 	all := u.Query()
 	all.Set("limit", fmt.Sprint(pollLimit))
@@ -199,12 +196,12 @@ func (r *streamRun) page(ctx context.Context, query url.Values) (page, error) {
 	u.RawQuery = all.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
-		return page{}, errors.New("poll: the URL is malformed")
+		return page{}, errors.New("the URL is malformed")
 	}
 	request.Header.Set("Accept", "application/json")
 	resp, err := r.HTTP.Do(request)
 	if err != nil {
-		return page{}, err
+		return page{}, outbound.WithoutURL(err)
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
@@ -214,11 +211,11 @@ func (r *streamRun) page(ctx context.Context, query url.Values) (page, error) {
 	case http.StatusBadRequest, http.StatusGone:
 		return page{}, errCursor
 	default:
-		return page{}, fmt.Errorf("poll: answered %d", resp.StatusCode)
+		return page{}, fmt.Errorf("answered %d", resp.StatusCode)
 	}
 	var p page
 	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, maxPage)).Decode(&p); err != nil {
-		return page{}, errors.New("poll: the answer is no page of events")
+		return page{}, errors.New("the answer is no page of events")
 	}
 	return p, nil
 }

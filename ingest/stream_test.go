@@ -12,9 +12,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"trunkline/event"
+	"trunkline/ingest/outbound"
 	"trunkline/ingest/sse"
 	"trunkline/topology"
 	"trunkline/vendors/genesys"
@@ -207,4 +209,37 @@ func TestRecordOfStream(t *testing.T) {
 	if r, readable = RecordOf(&raw, genesys.Mapper()); readable || raw.Transport != event.SSE || raw.Format != event.FormatUnknown {
 		t.Errorf("unreadable: got %q, readable %t, from %s as %s", r.Key, readable, raw.Transport, raw.Format)
 	}
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// I10: the URLs of the configuration may hold a secret. No alarm quotes them.
+//
+// Seen failing with the errors of the client as they are, for stream and poll each.
+func TestAlarmsQuoteNoURL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := func(err error) *http.Client {
+			return &http.Client{Transport: transport(func(*http.Request) (*http.Response, error) { return nil, err })}
+		}
+		var alarms strings.Builder
+		s := Stream{
+			Vendor: topology.Genesys, Tenant: "acme", Mapper: genesys.Mapper(),
+			PollURL: "https://api.example/events?key=hunter2", HTTP: fails(errors.New("connection reset")),
+			Client: sse.Options{
+				URL: "https://api.example/stream?key=hunter2", HTTP: fails(outbound.ErrRefused),
+				Alarm: func(err error) { fmt.Fprintln(&alarms, err) },
+			},
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Minute, cancel)
+		if err := s.Run(ctx, &committedLog{}); err != nil {
+			t.Fatal(err)
+		}
+		told := alarms.String()
+		if !strings.Contains(told, outbound.ErrRefused.Error()) || !strings.Contains(told, "poll: connection reset") || strings.Contains(told, "hunter2") {
+			t.Errorf("the alarms are\n%s", told)
+		}
+	})
 }

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"trunkline/ingest/keys"
-	"trunkline/topology"
-
 	"trunkline/ingest/redacted"
+	"trunkline/topology"
 )
 
 // Policy says which credentials a delivery must carry.

@@ -132,8 +132,9 @@ func (l *Ledger) Next() map[string]map[int32]int64 {
 }
 
 func (l *Ledger) adder(topic string) func(Record) error {
+	_, raw := topology.VendorOf(topic)
 	switch {
-	case strings.HasPrefix(topic, "raw."):
+	case raw:
 		return l.addRaw
 	case strings.HasSuffix(topic, ".config.changes"), strings.HasSuffix(topic, ".interaction.changes"):
 		return l.addChange

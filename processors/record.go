@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"strings"
 
 	"github.com/lovoo/goka"
 
 	"trunkline/codecs"
 	"trunkline/event"
 	"trunkline/stream"
+	"trunkline/topology"
 )
 
 // record is an input record as a stage sees it.
@@ -37,7 +37,7 @@ func recordOf(ctx goka.Context, msg any) record {
 	}
 	// A raw record stands where it stands, whatever its headers say: a sender
 	// chose them, or they came along from a dead letter (I9).
-	isRaw := strings.HasPrefix(string(ctx.Topic()), "raw.")
+	_, isRaw := topology.VendorOf(string(ctx.Topic()))
 	if carried, ok := event.PositionOf(r.headers); ok && !isRaw {
 		r.raw, r.looped = carried, true
 	}
@@ -54,7 +54,10 @@ func tickOf(ctx goka.Context, msg any) stream.Tick {
 }
 
 // vendor is told by the raw topic, which no sender can choose (I9).
-func (r *record) vendor() string { return strings.TrimPrefix(r.raw.Topic, "raw.") }
+func (r *record) vendor() string {
+	vendor, _ := topology.VendorOf(r.raw.Topic)
+	return vendor
+}
 
 // origin is what every output of the record carries: where it came from.
 func (r *record) origin() event.Origin {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,21 +54,14 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	c.CommitInterval = orDefault(c.CommitInterval, defaultCommitInterval)
-	c.SessionTimeout = orDefault(c.SessionTimeout, defaultSessionTimeout)
-	c.RebalanceTimeout = orDefault(c.RebalanceTimeout, defaultRebalanceTimeout)
-	c.RecoveryTimeout = orDefault(c.RecoveryTimeout, defaultRecoveryTimeout)
+	c.CommitInterval = cmp.Or(c.CommitInterval, defaultCommitInterval)
+	c.SessionTimeout = cmp.Or(c.SessionTimeout, defaultSessionTimeout)
+	c.RebalanceTimeout = cmp.Or(c.RebalanceTimeout, defaultRebalanceTimeout)
+	c.RecoveryTimeout = cmp.Or(c.RecoveryTimeout, defaultRecoveryTimeout)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
-}
-
-func orDefault(d, def time.Duration) time.Duration {
-	if d == 0 {
-		return def
-	}
-	return d
 }
 
 // Validate joins everything that is wrong with c.

@@ -67,8 +67,18 @@ func newMember(brokers []string, name string, cfg *sarama.Config) (member, error
 }
 
 // leave takes a static member that does not come back out of its group: its own
-// end tells the group nothing (trap 20).
+// end tells the group nothing (trap 20). One that comes back it leaves alone.
 func leave(cfg Config, group string) error {
+	if !cfg.Leave {
+		return nil
+	}
+	if err := removeMember(cfg, group); err != nil {
+		return fmt.Errorf("leave group %s: %w; its partitions wait %s for instance %q", group, err, cfg.SessionTimeout, cfg.Instance)
+	}
+	return nil
+}
+
+func removeMember(cfg Config, group string) error {
 	admin, err := sarama.NewClusterAdmin(cfg.Brokers, cfg.client(group+"-"+cfg.Instance))
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)

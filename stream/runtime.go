@@ -7,6 +7,12 @@
 // of one partition through the gate), producer (the transaction), tables (stores
 // whose writes wait for the commit), bound (where a log ends for readers of
 // committed records), silence (when a log has nothing to say).
+//
+// Beside the stages: appender (records of many writers, without a transaction),
+// batches (one transaction each, under an id that one process has), sources (work
+// that one process at a time does, with its position), reader, finder and view
+// (committed records and rows), cluster, faults, topics and drift (what the brokers
+// must be like, and are).
 package stream
 
 import (
@@ -97,40 +103,30 @@ func NewProcessor(cfg Config, opts Options) (*Processor, error) {
 // returns nil. A stage that fails is rebuilt with growing back-off and shows in
 // Ready. An instance name that another process took twice is final.
 func (p *Processor) Run(ctx context.Context) error {
+	group := string(p.opts.Graph.Group())
 	var fenced time.Time
 	for failures := 0; ; failures++ {
 		err := p.live(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return p.end()
+			return leave(p.cfg, group)
 		case errors.Is(err, sarama.ErrFencedInstancedId):
 			// Once need not be a living process: a broker that comes back may answer
 			// what a killed one asked long ago, and take its successor's name away. A
 			// living one takes it back.
 			if time.Since(fenced) < 6*p.cfg.SessionTimeout {
 				return fmt.Errorf("run group %s: another process is instance %q; give each its own --instance: %w",
-					p.opts.Graph.Group(), p.cfg.Instance, err)
+					group, p.cfg.Instance, err)
 			}
 			fenced, failures = time.Now(), 0
 		}
-		p.cfg.Logger.Error("processor ended, it will be rebuilt", "group", string(p.opts.Graph.Group()), "error", err)
+		p.cfg.Logger.Error("processor ended, it will be rebuilt", "group", group, "error", err)
 		select {
 		case <-ctx.Done():
-			return p.end()
+			return leave(p.cfg, group)
 		case <-time.After(rebuildBackoff(failures)):
 		}
 	}
-}
-
-// end is what follows the last life.
-func (p *Processor) end() error {
-	if !p.cfg.Leave {
-		return nil
-	}
-	if err := leave(p.cfg, string(p.opts.Graph.Group())); err != nil {
-		return fmt.Errorf("leave group %s: %w; its partitions wait %s for instance %q", p.opts.Graph.Group(), err, p.cfg.SessionTimeout, p.cfg.Instance)
-	}
-	return nil
 }
 
 // rebuildBackoff grows from 0.5 to 30 s.

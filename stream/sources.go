@@ -42,12 +42,7 @@ func RunSources(ctx context.Context, cfg Config, o SourcesOptions) error {
 			wait(ctx, rebuildBackoff(failures))
 		}
 	}
-	if s.cfg.Leave {
-		if err := leave(s.cfg, o.Group); err != nil {
-			return fmt.Errorf("leave group %s: %w", o.Group, err)
-		}
-	}
-	return nil
+	return leave(s.cfg, o.Group)
 }
 
 // sources is one process's share of them.
@@ -111,7 +106,7 @@ func (s sourcesByPartition) ConsumeClaim(session sarama.ConsumerGroupSession, cl
 
 // supervise runs a source again and again until ctx ends.
 func (s *sources) supervise(ctx context.Context, source Source) {
-	for failures := 0; ; failures++ {
+	for failures := 0; ctx.Err() == nil; failures++ {
 		began := time.Now()
 		err := s.live(ctx, source)
 		if ctx.Err() != nil {

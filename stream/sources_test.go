@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -175,6 +176,30 @@ func TestTwinOfSourceIsFenced(t *testing.T) {
 		t.Errorf("the log holds %q, want %q", got, want)
 	}
 }
+
+// I8: a source that waits to be run again when its partition goes to another process
+// is left to that one: one more life would fence it.
+//
+// Seen failing with a life that begins after the wait whatever happened meanwhile.
+func TestFailedSourceIsLeftToItsSuccessor(t *testing.T) {
+	b := startBroker(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cfg := config(t, b.Addr(), "p1")
+	cfg.Logger = slog.New(slog.NewTextHandler(told(cancel), nil)) // the partition goes while the source waits
+	createTopics(t, cfg, inputTopic, positionsTopic)
+	var lives atomic.Int32
+	observe(b, kmsg.InitProducerID, func(kmsg.Request) { lives.Add(1) })
+	s := &sources{cfg: cfg.withDefaults(), o: sourcesOptions(nil)}
+	s.supervise(ctx, Source{Name: "failing", Run: func(context.Context, *SourceLog) error { return errors.New("broken by the test") }})
+	if got := lives.Load(); got != 1 {
+		t.Errorf("the source had %d lives, want 1", got)
+	}
+}
+
+// told is a log that tells when something is written.
+type told func()
+
+func (f told) Write(p []byte) (int, error) { f(); return len(p), nil }
 
 // KIP-890: after a commit that went out twice the source goes on with a new epoch.
 //

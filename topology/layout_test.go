@@ -34,6 +34,9 @@ func TestLayoutTopics(t *testing.T) {
 			t.Errorf("%s stands twice", topic.Name)
 		}
 		byName[topic.Name] = topic
+		if vendor, raw := VendorOf(topic.Name); raw != strings.HasPrefix(topic.Name, "raw.") || raw && string(RawTopic(vendor)) != topic.Name {
+			t.Errorf("%s is the raw topic of %q: %v", topic.Name, vendor, raw)
+		}
 		if !legal.MatchString(topic.Name) {
 			t.Errorf("%q is no topic name", topic.Name)
 		}

@@ -76,8 +76,13 @@ const (
 // Ticks is the virtual input of timer messages. It exists in no broker.
 const Ticks goka.Stream = "__tick"
 
+const rawPrefix = "raw."
+
 // RawTopic is the topic of a vendor's bytes.
-func RawTopic(vendor string) goka.Stream { return goka.Stream("raw." + vendor) }
+func RawTopic(vendor string) goka.Stream { return goka.Stream(rawPrefix + vendor) }
+
+// VendorOf is whose bytes a raw topic holds; ok is false for any other topic.
+func VendorOf(topic string) (vendor string, ok bool) { return strings.CutPrefix(topic, rawPrefix) }
 
 // CanonicalPrefix begins the names of all event bus topics.
 const CanonicalPrefix = "ccaaus.events."

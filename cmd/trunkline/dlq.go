@@ -18,17 +18,13 @@ import (
 )
 
 func dlqCommand() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "dlq",
 		Short: "List, show and replay dead letters",
 		Long: "Dead letters are events that could not be read or applied, whole. A letter that was redriven and died\n" +
 			"again is one lineage with its next attempt; what is listed and replayed is the newest letter of each.",
 		Example: "  trunkline dlq list\n  trunkline dlq show dead-letters/3/41\n  trunkline dlq replay --reason unknown_tenant --execute",
-		Args:    exactly(0),
-		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(dlqListCommand(), dlqShowCommand(), dlqReplayCommand())
-	return c
+	}, dlqListCommand(), dlqShowCommand(), dlqReplayCommand())
 }
 
 // letterFlags are what chooses letters.
@@ -39,7 +35,7 @@ type letterFlags struct {
 
 func (f *letterFlags) register(c *cobra.Command) {
 	flags := c.Flags()
-	flags.StringVar(&f.config, "config", defaultConfig, "configuration file")
+	configFlag(c, &f.config)
 	var reasons []string
 	for _, r := range event.Reasons {
 		reasons = append(reasons, string(r))
@@ -47,16 +43,16 @@ func (f *letterFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.reason, "reason", "", "only letters of this reason: "+strings.Join(reasons, ", "))
 	flags.StringVar(&f.filter.Tenant, "tenant", "", "only letters of this tenant")
 	flags.StringVar(&f.filter.Vendor, "vendor", "", "only letters of this vendor")
-	flags.StringVar(&f.filter.Stage, "stage", "", "only letters of this stage: normalise, entity")
+	flags.StringVar(&f.filter.Stage, "stage", "", "only letters of this stage: "+strings.Join(app.LetterStages, ", "))
 	flags.StringVar(&f.since, "since", "", "only letters since then, RFC 3339 or how long ago (1h)")
 	flags.StringVar(&f.until, "until", "", "only letters before then, RFC 3339 or how long ago (5m)")
 }
 
 // parse reads the configuration and what the flags and positions choose.
 func (f *letterFlags) parse(positions []string) (app.Config, error) {
-	cfg, err := app.LoadConfig(f.config)
+	cfg, err := loadConfig(f.config)
 	if err != nil {
-		return app.Config{}, usageError{fmt.Errorf("%w; is `trunkline dev` running here?", err)}
+		return app.Config{}, err
 	}
 	now := time.Now()
 	f.filter.Reason = event.Reason(f.reason)
@@ -184,7 +180,7 @@ func dlqShowCommand() *cobra.Command {
 			return printLetter(c.OutOrStdout(), &view, body, asJSON)
 		},
 	}
-	c.Flags().StringVar(&config, "config", defaultConfig, "configuration file")
+	configFlag(c, &config)
 	c.Flags().BoolVar(&body, "body", false, "print the original bytes")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object, with --body the bytes in base64")
 	return c

@@ -15,12 +15,9 @@ import (
 )
 
 func eventsCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "events", Short: "Tell what became of an event", Example: "  trunkline events show e-1", Args: exactly(0),
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(eventsShowCommand())
-	return c
+	return group(&cobra.Command{
+		Use: "events", Short: "Tell what became of an event", Example: "  trunkline events show e-1",
+	}, eventsShowCommand())
 }
 
 func eventsShowCommand() *cobra.Command {
@@ -34,9 +31,9 @@ func eventsShowCommand() *cobra.Command {
 		Example: "  trunkline events show e-1\n  trunkline events show 019a1b2c-…/0 --since 3h --json",
 		Args:    exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := app.LoadConfig(config)
+			cfg, err := loadConfig(config)
 			if err != nil {
-				return usageError{fmt.Errorf("%w; is `trunkline dev` running here?", err)}
+				return err
 			}
 			q := app.EventQuery{ID: args[0]}
 			if q.Since, err = parseTime("since", since, time.Now()); err == nil {
@@ -64,7 +61,7 @@ func eventsShowCommand() *cobra.Command {
 			}
 		},
 	}
-	c.Flags().StringVar(&config, "config", defaultConfig, "configuration file")
+	configFlag(c, &config)
 	c.Flags().StringVar(&since, "since", "24h", "where to begin, RFC 3339 or how long ago")
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return c

@@ -30,9 +30,9 @@ func registerCommand() *cobra.Command {
 		Args:      exactly(1),
 		ValidArgs: topology.Vendors,
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := app.LoadConfig(config)
+			cfg, err := loadConfig(config)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			if o.Vendor = args[0]; !slices.Contains(topology.Vendors, o.Vendor) {
 				return usageError{fmt.Errorf("vendor %q is unknown; use one of %v", o.Vendor, topology.Vendors)}
@@ -52,7 +52,7 @@ func registerCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&config, "config", defaultConfig, "configuration file")
+	configFlag(c, &config)
 	f.StringVar(&o.Tenant, "tenant", "", "only this tenant; default all with the vendor")
 	f.BoolVar(&execute, "execute", false, "do it")
 	f.BoolVar(&o.SendToken, "send-token", false, "CXone: send the present token also if the vendor does not show which one it has")

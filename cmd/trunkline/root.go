@@ -37,34 +37,30 @@ var errQuiet = errors.New("see above")
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := &cobra.Command{
-		Use:           "trunkline",
-		Short:         "Contact-centre events as trustworthy change streams on Kafka",
-		Long:          "Trunkline takes events of Genesys Cloud CX and NICE CXone and writes, exactly once,\nDebezium change records and canonical events to Kafka.",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q; see trunkline --help", args[0])}
-			}
-			return nil
-		},
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	root := rootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
-	})
-	root.AddCommand(devCommand(), dlqCommand(), eventsCommand(), registerCommand(), runCommand(), schemaCommand(), tailCommand(),
-		topicsCommand(), topologyCommand(), verifyCommand(), versionCommand())
-
 	err := root.ExecuteContext(ctx)
 	if err != nil && !errors.Is(err, errQuiet) {
 		fmt.Fprintln(stderr, "trunkline:", err)
 	}
 	return exitCode(err)
+}
+
+func rootCommand() *cobra.Command {
+	root := group(&cobra.Command{
+		Use:           "trunkline",
+		Short:         "Contact-centre events as trustworthy change streams on Kafka",
+		Long:          "Trunkline takes events of Genesys Cloud CX and NICE CXone and writes, exactly once,\nDebezium change records and canonical events to Kafka.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}, devCommand(), dlqCommand(), eventsCommand(), registerCommand(), runCommand(), schemaCommand(), tailCommand(),
+		topicsCommand(), topologyCommand(), verifyCommand(), versionCommand())
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
+	})
+	return root
 }
 
 func exitCode(err error) int {
@@ -82,6 +78,19 @@ func exitCode(err error) int {
 	default:
 		return exitRuntime
 	}
+}
+
+// group makes c a command that holds others; alone it prints its help.
+func group(c *cobra.Command, of ...*cobra.Command) *cobra.Command {
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usageError{fmt.Errorf("unknown command %q; see %s --help", args[0], c.CommandPath())}
+		}
+		return nil
+	}
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	c.AddCommand(of...)
+	return c
 }
 
 // exactly is cobra.ExactArgs with our exit code.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -20,9 +19,9 @@ func runCommand() *cobra.Command {
 			"    --data-dir /tmp/p1 --metrics 127.0.0.1:0",
 		Args: exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := app.LoadConfig(config)
+			cfg, err := loadConfig(config)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			o.Logger = logger(c.ErrOrStderr(), verbose)
 			a, release, err := open(cfg, o, "trunkline run --instance "+o.Instance)
@@ -39,7 +38,7 @@ func runCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&config, "config", defaultConfig, "configuration file")
+	configFlag(c, &config)
 	f.StringVar((*string)(&o.Role), "role", string(app.RoleAll), fmt.Sprintf("what this process does: one of %v", app.Roles))
 	f.StringVar(&o.Instance, "instance", "", "name of this process, its own in the deployment and the same after a restart (required)")
 	f.StringVar(&o.DataDir, "data-dir", "", "folder of this process's state (required)")
@@ -48,9 +47,6 @@ func runCommand() *cobra.Command {
 	f.BoolVar(&verbose, "verbose", false, "log everything")
 	return c
 }
-
-// defaultConfig is where `trunkline dev` writes its configuration.
-var defaultConfig = filepath.Join(".trunkline", "trunkline.yaml")
 
 func addressFlags(c *cobra.Command, o *app.Options) {
 	f := c.Flags()

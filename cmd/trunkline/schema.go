@@ -15,17 +15,13 @@ import (
 )
 
 func schemaCommand() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:   "schema",
 		Short: "Compare what this program writes by with what the registry holds",
 		Long: "Compare the schemas that this program writes by with those of the registry. Every subject stands\n" +
 			"under FULL compatibility: old readers read new records, new readers old ones.",
 		Example: "  trunkline schema check && trunkline schema register --execute",
-		Args:    exactly(0),
-		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(schemaListCommand(), schemaShowCommand(), schemaDiffCommand(), schemaRegisterCommand(), schemaCheckCommand())
-	return c
+	}, schemaListCommand(), schemaShowCommand(), schemaDiffCommand(), schemaRegisterCommand(), schemaCheckCommand())
 }
 
 // schemaFlags are those of every command about schemas.
@@ -35,15 +31,15 @@ type schemaFlags struct {
 }
 
 func (f *schemaFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.config, "config", defaultConfig, "configuration file")
+	configFlag(c, &f.config)
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object")
 }
 
 // standings asks the registry about the subject that args may name, or about all.
 func (f *schemaFlags) standings(c *cobra.Command, args []string) (app.Config, []app.SchemaStanding, error) {
-	cfg, err := app.LoadConfig(f.config)
+	cfg, err := loadConfig(f.config)
 	if err != nil {
-		return cfg, nil, usageError{err}
+		return cfg, nil, err
 	}
 	subject := ""
 	if len(args) > 0 {
@@ -120,9 +116,9 @@ func schemaShowCommand() *cobra.Command {
 		Example: "  trunkline schema show genesys.config.changes-value\n  trunkline schema show genesys.config.changes-value --version latest",
 		Args:    exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := app.LoadConfig(f.config)
+			cfg, err := loadConfig(f.config)
 			if err != nil {
-				return usageError{err}
+				return err
 			}
 			var text string
 			if version == "" {

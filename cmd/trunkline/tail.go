@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -23,9 +22,9 @@ func tailCommand() *cobra.Command {
 		Args:      exactly(1),
 		ValidArgs: app.TailWhats,
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := app.LoadConfig(config)
+			cfg, err := loadConfig(config)
 			if err != nil {
-				return usageError{fmt.Errorf("%w; is `trunkline dev` running here?", err)}
+				return err
 			}
 			o.What = args[0]
 			if o.Latest, o.Since, err = parseFrom(from, time.Now()); err != nil {
@@ -37,7 +36,7 @@ func tailCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&config, "config", defaultConfig, "configuration file")
+	configFlag(c, &config)
 	f.StringVar(&o.Key, "key", "", "only records whose key contains this")
 	f.StringVar(&from, "from", "earliest", "earliest, latest, an RFC 3339 time, or how long ago (10m)")
 	f.BoolVar(&o.Follow, "follow", false, "go on with new records")

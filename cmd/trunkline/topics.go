@@ -13,15 +13,11 @@ import (
 )
 
 func topicsCommand() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:     "topics",
 		Short:   "Compare the topics with what the configuration says, and mend them",
 		Example: "  trunkline topics diff\n  trunkline topics apply --execute",
-		Args:    exactly(0),
-		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(topicsDiffCommand(), topicsApplyCommand())
-	return c
+	}, topicsDiffCommand(), topicsApplyCommand())
 }
 
 // topicsReport is what the commands print with --json.
@@ -59,14 +55,14 @@ func topicsDiffCommand() *cobra.Command {
 }
 
 func topicsFlags(c *cobra.Command, config *string, asJSON *bool) {
-	c.Flags().StringVar(config, "config", defaultConfig, "configuration file")
+	configFlag(c, config)
 	c.Flags().BoolVar(asJSON, "json", false, "print one JSON object")
 }
 
 func topicDrifts(c *cobra.Command, config string) (app.Config, []stream.Drift, error) {
-	cfg, err := app.LoadConfig(config)
+	cfg, err := loadConfig(config)
 	if err != nil {
-		return cfg, nil, usageError{err}
+		return cfg, nil, err
 	}
 	drifts, err := app.TopicDrifts(c.Context(), cfg)
 	if err != nil {

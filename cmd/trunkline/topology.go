@@ -17,8 +17,8 @@ func topologyCommand() *cobra.Command {
 			cfg := app.DevConfig(nil, "", 1)
 			if config != "" {
 				var err error
-				if cfg, err = app.LoadConfig(config); err != nil {
-					return usageError{err}
+				if cfg, err = loadConfig(config); err != nil {
+					return err
 				}
 			}
 			text, err := app.Describe(cfg)
@@ -29,6 +29,6 @@ func topologyCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&config, "config", "", "configuration file; the built-in one of `trunkline dev` without it")
+	c.Flags().StringVar(&config, "config", "", "configuration file; default the one built into trunkline dev")
 	return c
 }

@@ -25,9 +25,9 @@ func verifyCommand() *cobra.Command {
 		Example: "  trunkline verify\n  trunkline verify --from 1h --to 5m --json\n  trunkline verify --rows   # nothing may be under way",
 		Args:    exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := app.LoadConfig(config)
+			cfg, err := loadConfig(config)
 			if err != nil {
-				return usageError{fmt.Errorf("%w; is `trunkline dev` running here?", err)}
+				return err
 			}
 			now := time.Now()
 			if o.From, err = parseTime("from", from, now); err == nil {
@@ -47,7 +47,7 @@ func verifyCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&config, "config", defaultConfig, "configuration file")
+	configFlag(c, &config)
 	f.StringVar(&from, "from", "", "first raw append time, RFC 3339 or how long ago (1h); default the start of the log")
 	f.StringVar(&to, "to", "", "end of the raw append times, RFC 3339 or how long ago (5m); default now")
 	f.DurationVar(&o.Wait, "wait", 30*time.Second, "how long fates may take that are still missing")

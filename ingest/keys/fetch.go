@@ -74,12 +74,8 @@ func fetch(ctx context.Context, c *http.Client, from, etag string) (published, e
 		r.Header.Set("If-None-Match", etag)
 	}
 	resp, err := c.Do(r)
-	var with *url.Error
-	if errors.As(err, &with) {
-		err = with.Err
-	}
 	if err != nil {
-		return published{}, fmt.Errorf("fetch keys: %w", err)
+		return published{}, fmt.Errorf("fetch keys: %w", outbound.WithoutURL(err))
 	}
 	defer resp.Body.Close()
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"trunkline/ingest/outbound"
 )
 
 // When keys are fetched, and how long they are kept.
@@ -275,7 +277,7 @@ func (s *Set) fetch(ctx context.Context) time.Time {
 	s.tried = true
 	switch {
 	case err != nil:
-		fresh = min(firstRetry<<min(s.failures, 10), lastRetry)
+		fresh = outbound.Doubled(firstRetry, lastRetry, s.failures)
 		s.failures++
 		if s.failures == 1 {
 			s.o.Logger.Error("keys cannot be fetched: verifying with those known", "error", err)

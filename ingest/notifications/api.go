@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"trunkline/ingest/outbound"
 )
 
 // api are the calls to the vendor. Errors name the operation: a path may hold
@@ -136,7 +138,7 @@ func (a api) call(ctx context.Context, method, path string, in, out any) error {
 	}
 	resp, err := a.http.Do(r)
 	if err != nil {
-		return withoutURL(err)
+		return outbound.WithoutURL(err)
 	}
 	defer resp.Body.Close()
 	answer := http.MaxBytesReader(nil, resp.Body, maxAnswer)
@@ -152,12 +154,4 @@ func (a api) call(ctx context.Context, method, path string, in, out any) error {
 		return errors.New("the answer is not what the vendor's documentation says")
 	}
 	return nil
-}
-
-// withoutURL is an error of [http.Client] without the URL.
-func withoutURL(err error) error {
-	if of, ok := errors.AsType[*url.Error](err); ok {
-		return of.Err
-	}
-	return err
 }

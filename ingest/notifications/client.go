@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"trunkline/ingest/outbound"
 )
 
 // Frame is what the vendor sent in one message of a socket.
@@ -94,7 +96,7 @@ func (c *Client) manage(ctx context.Context, since time.Time) {
 			if ctx.Err() == nil {
 				c.o.Alarm(fmt.Errorf("topics are not up to date: %w", err))
 			}
-			sleep(ctx, c.backoff(attempts))
+			outbound.Sleep(ctx, c.backoff(attempts))
 			attempts++
 			continue
 		}
@@ -122,7 +124,7 @@ func (c *Client) manage(ctx context.Context, since time.Time) {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-c.lost:
-			sleep(ctx, c.o.Timing.ExpandMin)
+			outbound.Sleep(ctx, c.o.Timing.ExpandMin)
 		}
 		timer.Stop()
 	}
@@ -130,18 +132,5 @@ func (c *Client) manage(ctx context.Context, since time.Time) {
 
 // backoff returns an exponential delay with full jitter.
 func (c *Client) backoff(attempts int) time.Duration {
-	return c.between(0, min(c.o.Timing.Backoff<<min(attempts, 16), c.o.Timing.BackoffMax))
-}
-
-func (c *Client) between(low, high time.Duration) time.Duration {
-	return low + time.Duration(c.o.Random()*float64(high-low))
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	return outbound.Spread(0, outbound.Doubled(c.o.Timing.Backoff, c.o.Timing.BackoffMax, attempts), c.o.Random)
 }

@@ -1,6 +1,7 @@
 package notifications
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,28 +68,19 @@ type Timing struct {
 }
 
 func (t Timing) withDefaults() Timing {
-	for _, d := range []struct {
-		of    *time.Duration
-		value time.Duration
-	}{
-		{&t.Expand, 15 * time.Minute},
-		{&t.ExpandMin, time.Minute},
-		{&t.Ping, 15 * time.Second},
-		{&t.Watchdog, 75 * time.Second},
-		{&t.Proof, 10 * time.Second},
-		{&t.Linger, 100 * time.Millisecond},
-		{&t.Commit, 30 * time.Second},
-		{&t.Call, time.Minute},
-		{&t.ReconnectMin, time.Second},
-		{&t.ReconnectMax, 5 * time.Second},
-		{&t.Backoff, 2 * time.Second},
-		{&t.BackoffMax, time.Minute},
-		{&t.Refused, 5 * time.Minute},
-	} {
-		if *d.of == 0 {
-			*d.of = d.value
-		}
-	}
+	t.Expand = cmp.Or(t.Expand, 15*time.Minute)
+	t.ExpandMin = cmp.Or(t.ExpandMin, time.Minute)
+	t.Ping = cmp.Or(t.Ping, 15*time.Second)
+	t.Watchdog = cmp.Or(t.Watchdog, 75*time.Second)
+	t.Proof = cmp.Or(t.Proof, 10*time.Second)
+	t.Linger = cmp.Or(t.Linger, 100*time.Millisecond)
+	t.Commit = cmp.Or(t.Commit, 30*time.Second)
+	t.Call = cmp.Or(t.Call, time.Minute)
+	t.ReconnectMin = cmp.Or(t.ReconnectMin, time.Second)
+	t.ReconnectMax = cmp.Or(t.ReconnectMax, 5*time.Second)
+	t.Backoff = cmp.Or(t.Backoff, 2*time.Second)
+	t.BackoffMax = cmp.Or(t.BackoffMax, time.Minute)
+	t.Refused = cmp.Or(t.Refused, 5*time.Minute)
 	return t
 }
 
@@ -105,18 +97,10 @@ func (o Options) withDefaults() Options {
 	if o.Alarm == nil {
 		o.Alarm = func(error) {}
 	}
-	if o.MaxFrame == 0 {
-		o.MaxFrame = 1 << 20
-	}
-	if o.MaxFrames == 0 {
-		o.MaxFrames = 500
-	}
-	if o.MaxBatch == 0 {
-		o.MaxBatch = 1 << 20
-	}
-	if o.Buffer == 0 {
-		o.Buffer = 16 << 20
-	}
+	o.MaxFrame = cmp.Or(o.MaxFrame, 1<<20)
+	o.MaxFrames = cmp.Or(o.MaxFrames, 500)
+	o.MaxBatch = cmp.Or(o.MaxBatch, 1<<20)
+	o.Buffer = cmp.Or(o.Buffer, 16<<20)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -129,14 +113,7 @@ func (o Options) withDefaults() Options {
 
 // check finds all that is wrong with the options, and returns the URL.
 func (o Options) check() (*url.URL, error) {
-	var err error
-	u, bad := url.Parse(o.URL)
-	switch {
-	case bad != nil:
-		err = errors.New("url: cannot be read") // which may hold a secret
-	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		err = fmt.Errorf("url: is %q, want http or https and a host", u.Redacted())
-	}
+	u, err := outbound.ParseURL(o.URL)
 	if o.Handle == nil {
 		err = errors.Join(err, errors.New("handle: is missing"))
 	}

@@ -53,7 +53,7 @@ func (s *slot) keep(ctx context.Context) {
 	for ctx.Err() == nil {
 		next, err := s.succeed(ctx, of)
 		if err != nil {
-			sleep(ctx, s.failed(ctx, err))
+			outbound.Sleep(ctx, s.failed(ctx, err))
 			continue
 		}
 		of = next
@@ -173,13 +173,13 @@ func (s *slot) watch(ctx context.Context, of *socket) {
 		case <-ctx.Done():
 			return
 		case <-of.ended:
-			delay := s.c.between(s.c.o.Timing.ReconnectMin, s.c.o.Timing.ReconnectMax)
+			delay := outbound.Spread(s.c.o.Timing.ReconnectMin, s.c.o.Timing.ReconnectMax, s.c.o.Random)
 			if of.proven() {
 				s.attempts = 0
 			} else {
 				delay += s.failed(ctx, errUnproven)
 			}
-			sleep(ctx, delay)
+			outbound.Sleep(ctx, delay)
 			return
 		case s.reason = <-of.closing:
 			return

@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"trunkline/ingest/outbound"
 	"trunkline/vendors/genesys"
 )
 
@@ -61,7 +62,7 @@ func (c *Client) connect(ctx context.Context, s *slot) (*socket, error) {
 	case err != nil && resp != nil:
 		return nil, fmt.Errorf("open a socket: %w", answered(resp.StatusCode))
 	case err != nil:
-		return nil, fmt.Errorf("open a socket: %w", withoutURL(err))
+		return nil, fmt.Errorf("open a socket: %w", outbound.WithoutURL(err))
 	}
 	conn.SetReadLimit(mostRead * int64(c.o.MaxFrame))
 	opened, half := c.o.Now(), mostExtend

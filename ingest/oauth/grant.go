@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"trunkline/ingest/outbound"
-
 	"trunkline/ingest/redacted"
 )
 

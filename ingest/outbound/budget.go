@@ -74,11 +74,7 @@ func (b *Budget) wait(ctx context.Context) error {
 			return nil
 		}
 		// The turn is lost: those who wait here must not go together then.
-		timer := time.NewTimer(left)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !Sleep(ctx, left) {
 			return ctx.Err()
 		}
 	}

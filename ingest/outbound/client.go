@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"syscall"
@@ -41,6 +42,28 @@ func NewClient() *http.Client {
 		},
 		CheckRedirect: sameHost,
 	}
+}
+
+// ParseURL reads the URL of an interface. Its error names the field url, and quotes
+// nothing that cannot be read: it may hold a secret.
+func ParseURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return nil, errors.New("url: cannot be read")
+	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("url: is %q, want http or https and a host", u.Redacted())
+	}
+	return u, nil
+}
+
+// WithoutURL is an error of [http.Client] without the URL, which may hold a secret
+// or what a vendor wrote (I10).
+func WithoutURL(err error) error {
+	if of, ok := errors.AsType[*url.Error](err); ok {
+		return of.Err
+	}
+	return err
 }
 
 func sameHost(r *http.Request, via []*http.Request) error {

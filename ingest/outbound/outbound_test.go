@@ -187,3 +187,35 @@ type closing struct {
 }
 
 func (c *closing) Close() error { c.closed = true; return nil }
+
+// TestDelays checks that delays double up to their bound and never beyond, that
+// they are spread over the whole of what is allowed, and that who waits gives up
+// with its context.
+func TestDelays(t *testing.T) {
+	const first, most = 2 * time.Second, time.Minute
+	want := []time.Duration{first, 2 * first, 4 * first, 8 * first, 16 * first, most, most}
+	for failures, want := range want {
+		if got := Doubled(first, most, failures); got != want {
+			t.Errorf("after %d failures: got %v, want %v", failures, got, want)
+		}
+	}
+	if got := Doubled(first, most, 1000); got != most {
+		t.Errorf("after 1000 failures: got %v, want %v", got, most)
+	}
+	for random, want := range map[float64]time.Duration{0: first, 0.5: (first + most) / 2, 1: most} {
+		if got := Spread(first, most, func() float64 { return random }); got != want {
+			t.Errorf("random %v: got %v, want %v", random, got, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), most)
+		defer cancel()
+		start := time.Now()
+		if !Sleep(ctx, first) || time.Since(start) != first {
+			t.Errorf("slept %v, want %v", time.Since(start), first)
+		}
+		if Sleep(ctx, most) || time.Since(start) != most {
+			t.Errorf("slept until %v after the begin, want to give up after %v", time.Since(start), most)
+		}
+	})
+}

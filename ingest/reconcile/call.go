@@ -34,9 +34,9 @@ type caller struct {
 }
 
 func newCaller(o Options) (caller, error) {
-	base, err := url.Parse(o.URL)
-	if err != nil || base.Host == "" {
-		return caller{}, errors.New("url: is no http(s) URL")
+	base, err := outbound.ParseURL(o.URL)
+	if err != nil {
+		return caller{}, err
 	}
 	return caller{http: o.HTTP, base: base, now: o.Now, random: o.Random}, nil
 }
@@ -74,9 +74,7 @@ func (c caller) call(ctx context.Context, method string, u *url.URL, body []byte
 		if try == tries || ctx.Err() != nil || !errors.As(err, &passing) || passing.pause > maxPause {
 			return a, err
 		}
-		select {
-		case <-time.After(max(passing.pause, time.Duration(float64(pause)*(0.5+c.random()/2)))):
-		case <-ctx.Done():
+		if !outbound.Sleep(ctx, max(passing.pause, outbound.Spread(pause/2, pause, c.random))) {
 			return answer{}, ctx.Err()
 		}
 		pause *= 2
@@ -105,10 +103,7 @@ func (c caller) once(ctx context.Context, method string, u *url.URL, body []byte
 	}
 	resp, err := c.http.Do(request)
 	if err != nil {
-		var told *url.Error
-		if errors.As(err, &told) {
-			err = told.Err // a URL of the vendor's may say anything (I10)
-		}
+		err = outbound.WithoutURL(err)
 		if errors.Is(err, outbound.ErrRefused) {
 			return answer{}, err
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"trunkline/ingest/outbound"
 	"trunkline/vendors"
 )
 
@@ -159,9 +160,7 @@ func (g *genesys) executed(ctx context.Context, a answer) (id string, err error)
 		case g.now().Sub(began) > executionTimeout:
 			return "", fmt.Errorf("the vendor did not execute the query within %s", executionTimeout)
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !outbound.Sleep(ctx, pause) {
 			return "", ctx.Err()
 		}
 		if a, err = g.get(ctx, audits+"/"+id, nil); err != nil {

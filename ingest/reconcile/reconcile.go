@@ -4,6 +4,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,8 +14,6 @@ import (
 	"net/http"
 	"slices"
 	"time"
-
-	"github.com/google/uuid"
 
 	"trunkline/event"
 	"trunkline/ingest"
@@ -53,7 +52,7 @@ type Options struct {
 	Logger *slog.Logger     // default: none
 	Now    func() time.Time // default: time.Now
 	NewID  func() string    // of pages; default: UUIDv7
-	Random func() float64   // from 0 to 1, spreads runs; default: rand.Float64
+	Random func() float64   // from [0,1), spreads runs; default: rand.Float64
 }
 
 // Result is what became of one run over a list.
@@ -68,9 +67,7 @@ func (o Options) withDefaults() Options {
 	if o.HTTP == nil {
 		o.HTTP = outbound.NewClient()
 	}
-	if o.Every == 0 {
-		o.Every = DefaultEvery
-	}
+	o.Every = cmp.Or(o.Every, DefaultEvery)
 	if o.Tell == nil {
 		o.Tell = func(string, Result) {}
 	}
@@ -81,7 +78,7 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	if o.NewID == nil {
-		o.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+		o.NewID = ingest.NewID
 	}
 	if o.Random == nil {
 		o.Random = rand.Float64
@@ -247,12 +244,10 @@ func (l *life) keep(ctx context.Context, list string, bodies [][]byte, reached, 
 			l.o.Logger.Error("reconciliation leaves out a record that is too large", "list", list, "bytes", len(body), "most", topology.MaxBodyBytes)
 			continue
 		}
-		record, _ := ingest.RecordOf(&event.Raw{
+		records = append(records, ingest.ReadRecord(event.Raw{
 			Vendor: l.o.Vendor, Tenant: l.o.Tenant, Transport: event.Poll, IngestID: fmt.Sprintf("%s/%d", page, i),
-			ReceivedMs: now.UnixMilli(), ContentType: "application/json", SigStatus: ingest.SigNone,
-			TopicHint: l.vendor.hint(list), Body: body,
-		}, l.o.Mapper)
-		records = append(records, record)
+			ReceivedMs: now.UnixMilli(), TopicHint: l.vendor.hint(list), Body: body,
+		}, l.o.Mapper))
 	}
 	value, err := json.Marshal(at)
 	if err == nil {
@@ -265,10 +260,8 @@ func (l *life) keep(ctx context.Context, list string, bodies [][]byte, reached, 
 	return nil
 }
 
-const (
-	firstRetry = 10 * time.Second // after a failure, doubling until it is Every
-	spread     = 0.1              // of the time between two runs, either way
-)
+// firstRetry follows the first failure; the next pauses double until they are Every.
+const firstRetry = 10 * time.Second
 
 // schedule says when the list is read next, and tells the operator of a failure once.
 func (l *life) schedule(list string, s *state, err error) {
@@ -279,12 +272,12 @@ func (l *life) schedule(list string, s *state, err error) {
 		}
 		s.failures, s.told = 0, ""
 	} else {
-		wait = min(wait, firstRetry<<min(s.failures, 16))
+		wait = outbound.Doubled(firstRetry, wait, s.failures)
 		s.failures++
 		if text := err.Error(); text != s.told {
 			s.told = text
 			l.o.Logger.Error("reconciliation fails: it is tried again from the last position", "list", list, "error", err)
 		}
 	}
-	s.due = l.o.Now().Add(time.Duration(float64(wait) * (1 - spread + 2*spread*l.o.Random())))
+	s.due = l.o.Now().Add(outbound.Spread(wait-wait/10, wait+wait/10, l.o.Random))
 }

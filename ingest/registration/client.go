@@ -100,11 +100,7 @@ func (c *Client) retry(ctx context.Context, try func() error) error {
 		if !errors.As(err, &no) || !no.temporary() || n == tries || no.retryAfter > patience {
 			return err
 		}
-		timer := time.NewTimer(max(wait, no.retryAfter))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !outbound.Sleep(ctx, max(wait, no.retryAfter)) {
 			return ctx.Err()
 		}
 	}
@@ -227,10 +223,7 @@ func lost(ctx context.Context, at *url.URL, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var inURL *url.Error
-	if errors.As(err, &inURL) {
-		err = inURL.Err // without the URL, which has a query
-	}
+	err = outbound.WithoutURL(err)
 	if errors.Is(err, outbound.ErrRefused) || oauth.Refused(err) {
 		return err
 	}

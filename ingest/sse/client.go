@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"trunkline/ingest/outbound"
 )
 
 // Client keeps one stream. Its goroutine calls the functions of the options one
@@ -46,7 +48,7 @@ func NewClient(o Options) (*Client, error) {
 func (c *Client) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if c.lost && !c.poll(ctx) {
-			sleep(ctx, c.backoff())
+			outbound.Sleep(ctx, c.backoff())
 			continue
 		}
 		end := c.stream(ctx)
@@ -84,7 +86,7 @@ func (c *Client) next(end End) time.Duration {
 	var delay time.Duration
 	switch end.Outcome {
 	case Disconnected, Silent, Expired:
-		delay = c.between(c.o.Timing.ReconnectMin, c.o.Timing.ReconnectMax)
+		delay = outbound.Spread(c.o.Timing.ReconnectMin, c.o.Timing.ReconnectMax, c.o.Random)
 	default:
 		delay = c.backoff()
 	}
@@ -122,13 +124,9 @@ func (c *Client) proven() {
 
 // backoff returns an exponential delay with full jitter.
 func (c *Client) backoff() time.Duration {
-	ceiling := min(c.base<<min(c.attempts, 16), c.o.Timing.BackoffMax)
+	ceiling := outbound.Doubled(c.base, c.o.Timing.BackoffMax, c.attempts)
 	c.attempts++
-	return c.between(0, ceiling)
-}
-
-func (c *Client) between(low, high time.Duration) time.Duration {
-	return low + time.Duration(c.o.Random()*float64(high-low))
+	return outbound.Spread(0, ceiling, c.o.Random)
 }
 
 // pause waits for d and polls meanwhile if the stream is given up.
@@ -138,16 +136,7 @@ func (c *Client) pause(ctx context.Context, d time.Duration) {
 			c.poll(ctx)
 			d = min(due.Sub(c.o.Now()), c.o.Timing.PollEvery)
 		}
-		sleep(ctx, d)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+		outbound.Sleep(ctx, d)
 	}
 }
 

@@ -1,12 +1,12 @@
 package sse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"time"
 
 	"trunkline/ingest/outbound"
@@ -84,26 +84,17 @@ type Timing struct {
 }
 
 func (t Timing) withDefaults() Timing {
-	for _, d := range []struct {
-		of    *time.Duration
-		value time.Duration
-	}{
-		{&t.Watchdog, 45 * time.Second},
-		{&t.Stable, 30 * time.Second},
-		{&t.ReconnectMin, time.Second},
-		{&t.ReconnectMax, 5 * time.Second},
-		{&t.Backoff, 2 * time.Second},
-		{&t.BackoffMax, time.Minute},
-		{&t.Probe, 30 * time.Second},
-		{&t.ProbeMax, 5 * time.Minute},
-		{&t.Refused, 5 * time.Minute},
-		{&t.Stopped, 10 * time.Minute},
-		{&t.PollEvery, 15 * time.Second},
-	} {
-		if *d.of == 0 {
-			*d.of = d.value
-		}
-	}
+	t.Watchdog = cmp.Or(t.Watchdog, 45*time.Second)
+	t.Stable = cmp.Or(t.Stable, 30*time.Second)
+	t.ReconnectMin = cmp.Or(t.ReconnectMin, time.Second)
+	t.ReconnectMax = cmp.Or(t.ReconnectMax, 5*time.Second)
+	t.Backoff = cmp.Or(t.Backoff, 2*time.Second)
+	t.BackoffMax = cmp.Or(t.BackoffMax, time.Minute)
+	t.Probe = cmp.Or(t.Probe, 30*time.Second)
+	t.ProbeMax = cmp.Or(t.ProbeMax, 5*time.Minute)
+	t.Refused = cmp.Or(t.Refused, 5*time.Minute)
+	t.Stopped = cmp.Or(t.Stopped, 10*time.Minute)
+	t.PollEvery = cmp.Or(t.PollEvery, 15*time.Second)
 	return t
 }
 
@@ -123,15 +114,9 @@ func (o Options) withDefaults() Options {
 	if o.Polling == nil {
 		o.Polling = func(bool) {}
 	}
-	if o.MaxEvent == 0 {
-		o.MaxEvent = 1 << 20
-	}
-	if o.MaxBatch == 0 {
-		o.MaxBatch = 1 << 20
-	}
-	if o.Failures == 0 {
-		o.Failures = 3
-	}
+	o.MaxEvent = cmp.Or(o.MaxEvent, 1<<20)
+	o.MaxBatch = cmp.Or(o.MaxBatch, 1<<20)
+	o.Failures = cmp.Or(o.Failures, 3)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -144,14 +129,7 @@ func (o Options) withDefaults() Options {
 
 // host checks the options and returns the host of the URL.
 func (o Options) host() (string, error) {
-	var err error
-	u, bad := url.Parse(o.URL)
-	switch {
-	case bad != nil:
-		err = errors.New("url: cannot be read") // which may hold a secret
-	case u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		err = fmt.Errorf("url: is %q, want http or https and a host", u.Redacted())
-	}
+	u, err := outbound.ParseURL(o.URL)
 	if o.Handle == nil {
 		err = errors.Join(err, errors.New("handle: is missing"))
 	}

@@ -71,10 +71,10 @@ func (c *Client) connect(ctx context.Context) (io.ReadCloser, *End) {
 	}
 	resp, err := c.o.HTTP.Do(r)
 	if errors.Is(err, outbound.ErrRefused) {
-		return nil, &End{Outcome: Refused, Err: err}
+		return nil, &End{Outcome: Refused, Err: outbound.WithoutURL(err)}
 	}
 	if err != nil {
-		end := broken(ctx, err, false)
+		end := broken(ctx, outbound.WithoutURL(err), false)
 		return nil, &end
 	}
 	no := judge(resp, c.position != "", c.o.Now())

@@ -206,7 +206,7 @@ func TestWatchdog(t *testing.T) {
 					URL: "http://vendor", MaxBatch: 1,
 					Handle: func(ctx context.Context, events []Event, _ string) error {
 						if string(events[0].Data) == "slow" {
-							sleep(ctx, 10*time.Minute)
+							outbound.Sleep(ctx, 10*time.Minute)
 						}
 						return ctx.Err()
 					},
@@ -266,7 +266,7 @@ func TestReadAhead(t *testing.T) {
 				return resp, nil
 			})},
 			Handle: func(ctx context.Context, events []Event, _ string) error {
-				sleep(ctx, time.Second)
+				outbound.Sleep(ctx, time.Second)
 				synctest.Wait()
 				sizes = append(sizes, len(events))
 				handled := 0

@@ -2,13 +2,50 @@ package app
 
 import (
 	"cmp"
-	"log/slog"
+	"fmt"
 	"slices"
 	"time"
 
+	"trunkline/ingest/notifications"
 	"trunkline/ingest/reconcile"
 	"trunkline/topology"
 )
+
+// Stream is an event stream of a vendor (Server-Sent Events).
+type Stream struct {
+	URL     string `yaml:"url"`                // with its query
+	PollURL string `yaml:"poll_url,omitempty"` // asked for what the stream cannot give
+}
+
+// check finds what is wrong with the stream of field.
+func (s *Stream) check(field string, wrong func(field, format string, args ...any)) {
+	for name, raw := range map[string]string{"url": s.URL, "poll_url": s.PollURL} {
+		if (raw != "" || name == "url") && !isURL(raw) {
+			wrong(field+"."+name, "is no http(s) URL; copy it from the vendor's console")
+		}
+	}
+}
+
+// Notifications are what is read from Genesys' Notifications API.
+type Notifications struct {
+	// Topics are subscribed; {id} stands for every user, queue or flow.
+	Topics []string `yaml:"topics"`
+}
+
+// check finds what is wrong with the notifications of field.
+func (n *Notifications) check(field, vendor string, wrong func(field, format string, args ...any)) {
+	if vendor != topology.Genesys {
+		wrong(field, "are an interface of %s; leave them out", topology.Genesys)
+	}
+	if len(n.Topics) == 0 {
+		wrong(field+".topics", "is empty; name a topic, as v2.routing.queues.{id}.users, or leave notifications out")
+	}
+	for i, t := range n.Topics {
+		if err := notifications.CheckTopic(t); err != nil {
+			wrong(fmt.Sprintf("%s.topics[%d]", field, i), "%v", err)
+		}
+	}
+}
 
 // Reconcile says how a vendor is asked for what deliveries missed.
 type Reconcile struct {
@@ -32,12 +69,8 @@ const (
 // retryWindows are how long the vendors try to deliver an event.
 var retryWindows = map[string]time.Duration{topology.Genesys: 85 * time.Second, topology.CXone: 31 * time.Second}
 
-// check finds what is wrong with the reconciliation of a vendor.
-func (r *Reconcile) check(field, vendor string, api API, dedupWindow time.Duration, wrong func(field, format string, args ...any)) {
-	if api.URL == "" {
-		wrong(field+".api.url", "is empty; reconcile calls the vendor there")
-	}
-	field += ".reconcile"
+// check finds what is wrong with the reconciliation of field.
+func (r *Reconcile) check(field, vendor string, dedupWindow time.Duration, wrong func(field, format string, args ...any)) {
 	if r.Every < 0 || cmp.Or(r.Every, reconcile.DefaultEvery) > dedupWindow/2 {
 		wrong(field+".every", "%s is not between 0 and half of dedup_window %s, behind which nothing is asked for",
 			cmp.Or(r.Every, reconcile.DefaultEvery), dedupWindow)
@@ -64,22 +97,4 @@ func (r *Reconcile) check(field, vendor string, api API, dedupWindow time.Durati
 			wrong(field+"."+name, "one is empty or stands twice; leave it out")
 		}
 	}
-}
-
-// reconciler asks a vendor for what deliveries to a tenant missed.
-func (a *App) reconciler(vendor, tenant string, c Credentials, by caller, logger *slog.Logger) (*reconcile.Reconciler, error) {
-	o := reconcile.Options{
-		Vendor: vendor, Tenant: tenant, Mapper: mappers[vendor], URL: c.API.URL, HTTP: by.client, Logger: logger,
-		Every: c.Reconcile.Every, Async: c.Reconcile.Mode == modeAsync,
-		Window: a.cfg.DedupWindow,
-		Wake:   a.outages.watch(vendor, tenant, cmp.Or(c.Reconcile.RetryWindow, retryWindows[vendor])),
-		Tell:   func(list string, r reconcile.Result) { a.metrics.sources.read(vendor, tenant, list, r) },
-	}
-	defaults := map[string][]string{topology.Genesys: reconcile.GenesysServices, topology.CXone: reconcile.CXoneDefaults}
-	for _, lists := range [][]string{c.Reconcile.Services, c.Reconcile.Lists, defaults[vendor]} {
-		if len(o.Lists) == 0 {
-			o.Lists = lists
-		}
-	}
-	return reconcile.New(o)
 }
