@@ -46,14 +46,14 @@ func TestSchemaGate(t *testing.T) {
 		setUp   bool          // the process ends
 		waited  time.Duration // for the registry
 	}{
-		{name: "there", schemas: []registry.Schema{schemaA}, answers: []error{nil}, want: schemaIDs{"a-value": 100}},
-		{name: "the registry's word counts", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA}, answers: []error{nil}, want: schemaIDs{"a-value": 100}},
-		{name: "away, known", kept: []registry.Schema{schemaA, schemaB}, schemas: []registry.Schema{schemaB}, answers: []error{errAway}, want: schemaIDs{"b-value": 2}},
-		{name: "forbidden, known", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA}, answers: []error{errForbids}, want: schemaIDs{"a-value": 1}},
-		{name: "away, unknown", schemas: []registry.Schema{schemaA}, answers: []error{errAway, errAway, errAway, nil}, want: schemaIDs{"a-value": 100}, waited: 7 * time.Second},
-		{name: "away, one unknown", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA, schemaB}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": 100, "b-value": 101}, waited: time.Second},
-		{name: "away, another text", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaAsInt}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": 100}, waited: time.Second},
-		{name: "away, another registry", kept: []registry.Schema{schemaA}, keptAt: "http://there", schemas: []registry.Schema{schemaA}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": 100}, waited: time.Second},
+		{name: "there", schemas: []registry.Schema{schemaA}, answers: []error{nil}, want: schemaIDs{"a-value": {ID: 100}}},
+		{name: "the registry's word counts", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA}, answers: []error{nil}, want: schemaIDs{"a-value": {ID: 100}}},
+		{name: "away, known", kept: []registry.Schema{schemaA, schemaB}, schemas: []registry.Schema{schemaB}, answers: []error{errAway}, want: schemaIDs{"b-value": {ID: 2}}},
+		{name: "forbidden, known", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA}, answers: []error{errForbids}, want: schemaIDs{"a-value": {ID: 1}}},
+		{name: "away, unknown", schemas: []registry.Schema{schemaA}, answers: []error{errAway, errAway, errAway, nil}, want: schemaIDs{"a-value": {ID: 100}}, waited: 7 * time.Second},
+		{name: "away, one unknown", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA, schemaB}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": {ID: 100}, "b-value": {ID: 101}}, waited: time.Second},
+		{name: "away, another text", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaAsInt}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": {ID: 100}}, waited: time.Second},
+		{name: "away, another registry", kept: []registry.Schema{schemaA}, keptAt: "http://there", schemas: []registry.Schema{schemaA}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": {ID: 100}}, waited: time.Second},
 		{name: "forbidden, unknown", schemas: []registry.Schema{schemaA}, answers: []error{errForbids}, setUp: true},
 		{name: "refused", schemas: []registry.Schema{schemaA}, answers: []error{errRefuses}, setUp: true},
 		{name: "refused, known", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA}, answers: []error{errRefuses}, setUp: true},
@@ -64,7 +64,7 @@ func TestSchemaGate(t *testing.T) {
 			if tt.kept != nil {
 				ids := schemaIDs{}
 				for i, s := range tt.kept {
-					ids[s.Subject] = i + 1
+					ids[s.Subject] = Registered{ID: i + 1}
 				}
 				if tt.keptAt == "" {
 					tt.keptAt = here
@@ -83,7 +83,7 @@ func TestSchemaGate(t *testing.T) {
 						}
 						ids := schemaIDs{}
 						for i, s := range tt.schemas {
-							ids[s.Subject] = 100 + i
+							ids[s.Subject] = Registered{ID: 100 + i}
 						}
 						return ids, nil
 					},
@@ -122,7 +122,7 @@ func TestSchemaGate(t *testing.T) {
 // A file that was torn or changed by hand is none.
 func TestSchemaStoreIsWhole(t *testing.T) {
 	s := schemaStore{path: filepath.Join(t.TempDir(), schemaIDsFile), registry: "http://here"}
-	if err := s.keep([]registry.Schema{schemaA}, schemaIDs{"a-value": 7}); err != nil {
+	if err := s.keep([]registry.Schema{schemaA}, schemaIDs{"a-value": {ID: 7}}); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(s.path)

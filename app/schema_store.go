@@ -14,7 +14,8 @@ import (
 const schemaIDsFile = "schema-ids.json"
 
 // schemaStore keeps the ids of the last start that reached the registry. An id is
-// good for this text at this registry only.
+// good for this text at this registry only; with it stand the fields that were
+// promoted by then.
 type schemaStore struct {
 	path     string
 	registry string // its address
@@ -27,8 +28,9 @@ type keptSchemas struct {
 }
 
 type keptSchema struct {
-	ID     int    `json:"id"`
-	SHA256 string `json:"sha256"` // of the text
+	ID       int    `json:"id"`
+	SHA256   string `json:"sha256"`             // of our text
+	Promoted string `json:"promoted,omitempty"` // the text with promoted fields, which the id names
 }
 
 func sum(text string) string {
@@ -40,7 +42,9 @@ func sum(text string) string {
 func (s schemaStore) keep(schemas []registry.Schema, ids schemaIDs) error {
 	kept := keptSchemas{Registry: s.registry, Schemas: map[string]keptSchema{}}
 	for _, schema := range schemas {
-		kept.Schemas[schema.Subject] = keptSchema{ID: ids[schema.Subject], SHA256: sum(schema.Text)}
+		kept.Schemas[schema.Subject] = keptSchema{
+			ID: ids[schema.Subject].ID, SHA256: sum(schema.Text), Promoted: ids[schema.Subject].Promoted,
+		}
 	}
 	b, err := json.MarshalIndent(kept, "", "  ")
 	if err != nil {
@@ -70,7 +74,7 @@ func (s schemaStore) ids(schemas []registry.Schema) (ids schemaIDs, missing stri
 		if !ok || k.SHA256 != sum(schema.Text) {
 			return nil, schema.Subject
 		}
-		ids[schema.Subject] = k.ID
+		ids[schema.Subject] = Registered{ID: k.ID, Promoted: k.Promoted}
 	}
 	return ids, ""
 }

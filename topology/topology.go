@@ -62,6 +62,10 @@ const RedrivesTopic goka.Stream = "redrives"
 // the source's name.
 const PositionsTopic goka.Stream = "positions"
 
+// DriftTopic holds what each process of the stages counted of the fields that no
+// mapper knows, by vendor, event type, field and day.
+const DriftTopic goka.Stream = "drift"
+
 // Outputs that stand for a family of topics: a stage emits to the family, and
 // the producer writes to the member that the record names.
 const (
@@ -172,6 +176,7 @@ func (l Layout) Topics() []Topic {
 		return map[string]string{"cleanup.policy": "delete", "retention.ms": ms(after), "retention.bytes": "-1"}
 	}
 	const letters = 30 * 24 * time.Hour
+	const drift = 180 * 24 * time.Hour // how far back first and last sights are known
 
 	for _, v := range Vendors {
 		add(string(RawTopic(v)), l.Partitions, deleted(l.RawRetention))
@@ -190,6 +195,9 @@ func (l Layout) Topics() []Topic {
 		"cleanup.policy": "compact,delete", "retention.ms": ms(l.DedupWindow), "retention.bytes": "-1",
 	})
 	add(string(PositionsTopic), l.Partitions, map[string]string{"cleanup.policy": "compact"})
+	add(string(DriftTopic), l.Partitions, map[string]string{
+		"cleanup.policy": "compact,delete", "retention.ms": ms(drift), "retention.bytes": "-1",
+	})
 	for _, name := range ChangeTopics() {
 		add(name, l.Partitions, map[string]string{
 			"cleanup.policy": "compact", "min.compaction.lag.ms": ms(l.RawRetention),
@@ -202,6 +210,18 @@ func (l Layout) Topics() []Topic {
 	}
 	slices.SortFunc(ts, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
 	return ts
+}
+
+// CanonicalTopics lists the topics of canonical events: late ones, and those of the
+// event bus.
+func (l Layout) CanonicalTopics() []string {
+	topics := []string{string(LateEventsTopic)}
+	for _, t := range l.Tenants {
+		for _, v := range t.Vendors {
+			topics = append(topics, CanonicalTopic(v, t.ID))
+		}
+	}
+	return topics
 }
 
 // Serves reports whether the layout has set up the tenant for the vendor.

@@ -24,7 +24,8 @@ func schemaCommand() *cobra.Command {
 		Args:    exactly(0),
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(schemaListCommand(), schemaShowCommand(), schemaDiffCommand(), schemaRegisterCommand(), schemaCheckCommand())
+	c.AddCommand(schemaListCommand(), schemaShowCommand(), schemaDiffCommand(), schemaRegisterCommand(), schemaCheckCommand(),
+		schemaDriftCommand(), schemaPromoteCommand())
 	return c
 }
 
@@ -193,7 +194,8 @@ func schemaDiffCommand() *cobra.Command {
 	return c
 }
 
-func writeDifferences(out io.Writer, all []app.SchemaStanding) {
+// writeDifferences returns how many subjects differ.
+func writeDifferences(out io.Writer, all []app.SchemaStanding) (differ int) {
 	for _, s := range all {
 		switch s.State {
 		case registry.Same:
@@ -203,6 +205,7 @@ func writeDifferences(out io.Writer, all []app.SchemaStanding) {
 		default:
 			fmt.Fprintf(out, "%s: the registry's version %d is another\n", s.Subject, s.Latest)
 		}
+		differ++
 		for _, d := range s.Differences {
 			if d.Registry != nil {
 				fmt.Fprintf(out, "  - %s %s\n", d.Path, d.Registry)
@@ -212,4 +215,5 @@ func writeDifferences(out io.Writer, all []app.SchemaStanding) {
 			}
 		}
 	}
+	return differ
 }
