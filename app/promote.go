@@ -46,7 +46,7 @@ func Promote(ctx context.Context, c Config, o PromoteOptions) (PromotionReport, 
 	if report.Name == "" {
 		return report, &NotPromotableError{fmt.Sprintf("field %q: no name can be made of it; give one with --name", o.Query.Field)}
 	}
-	if err := report.Promotion.Validate(); err != nil {
+	if err := report.Validate(); err != nil {
 		return report, &NotPromotableError{err.Error()}
 	}
 	var err error

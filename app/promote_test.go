@@ -102,7 +102,9 @@ func TestStartsTakePromotedFields(t *testing.T) {
 	}
 	start := func() schemaIDs {
 		t.Helper()
-		return gate(func(ctx context.Context) (schemaIDs, error) { return registerSchemas(ctx, c, slog.New(slog.NewTextHandler(&said, nil))) })
+		return gate(func(ctx context.Context) (schemaIDs, error) {
+			return registerSchemas(ctx, c, slog.New(slog.NewTextHandler(&said, nil)))
+		})
 	}
 
 	ours := start()

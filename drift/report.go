@@ -108,7 +108,7 @@ func (h *history) add(r *row) {
 	h.days[r.Day] |= types
 	h.all |= types
 	h.Count += r.Count
-	h.Field.Days, h.Types = len(h.days), h.all.names()
+	h.Days, h.Types = len(h.days), h.all.names()
 	h.Tenants = slices.Compact(slices.Sorted(slices.Values(append(h.Tenants, r.Tenants...))))
 	h.MoreTenants = h.MoreTenants || r.MoreTenants
 }

@@ -7,6 +7,7 @@ package drift
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -165,9 +166,7 @@ func (t *Table) Flush(write func(rows map[string][]byte) error) error {
 	if err != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		for key, row := range rows {
-			t.unsent[key] = row
-		}
+		maps.Copy(t.unsent, rows)
 	}
 	return err
 }

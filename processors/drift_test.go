@@ -30,9 +30,9 @@ func TestFieldsOvernight(t *testing.T) {
 	const dayMs = 24 * hour
 	rows := map[string][]byte{}
 	offset := int64(0)
-	next := func(append int64, id, fields string) rawRecord {
+	next := func(appendMs int64, id, fields string) rawRecord {
 		offset++
-		return rawAt(c, topology.Genesys, offset, append, "{"+fields+user(id, "u1", "Ann", append)[1:])
+		return rawAt(c, topology.Genesys, offset, appendMs, "{"+fields+user(id, "u1", "Ann", appendMs)[1:])
 	}
 	for day := range int64(31) {
 		fields := fifty.String()
