@@ -146,7 +146,7 @@ func TestFiguresAddUp(t *testing.T) {
 	for life := range 3 {
 		tables := []*drift.Table{drift.NewTable(fmt.Sprint("p1.", life)), drift.NewTable(fmt.Sprint("p2.", life))}
 		for i, day := range order(life) {
-			table := tables[i%2]
+			table := tables[i/2%2]
 			tenant := []string{"acme", "globex"}[i%2]
 			table.Observe(seen(day, tenant, map[string]string{"x_a": values[i%len(values)]}))
 			want.Count++
