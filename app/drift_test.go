@@ -18,8 +18,7 @@ import (
 // event costs a record. What could not be written comes with the next time; that
 // Kafka is away stops nothing, and not the end.
 //
-// Seen failing without the write at the end, without the ticker, and with an error
-// that ends the work.
+// Seen failing without the write at the end, and without the ticker.
 func TestDriftIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counts := drift.NewTable("p1")

@@ -1,8 +1,11 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/sr"
 
+	"trunkline/codecs"
 	"trunkline/registry"
 )
 
@@ -135,6 +139,50 @@ func TestSchemaStoreIsWhole(t *testing.T) {
 		}
 		if ids, missing := s.ids([]registry.Schema{schemaA}); missing == "" {
 			t.Fatalf("of the first %d bytes: got %v", n, ids)
+		}
+	}
+}
+
+// What is kept with promoted fields is good for our own canonical text alone, and only
+// whole: a record under an id of another text would be garbage. A release that knows
+// nothing of promoted fields finds the sum of another text and waits.
+//
+// Seen failing with the sum of our own text, and with each condition left out.
+func TestSchemaStoreKeepsPromotedFields(t *testing.T) {
+	s := schemaStore{path: filepath.Join(t.TempDir(), schemaIDsFile), registry: "http://here"}
+	ours := registry.Schema{Subject: "a-value", Text: codecs.CanonicalSchema()}
+	text := promotedText(t, promotedQueue)
+	kept := schemaIDs{"a-value": {ID: 7, Promoted: text}}
+	if err := s.keep([]registry.Schema{ours}, kept); err != nil {
+		t.Fatal(err)
+	}
+	if ids, missing := s.ids([]registry.Schema{ours}); !maps.Equal(ids, kept) {
+		t.Errorf("got %v, %s missing, want %v", ids, missing, kept)
+	}
+	if ids, missing := s.ids([]registry.Schema{schemaA}); missing == "" {
+		t.Errorf("for another text of ours: got %v", ids)
+	}
+	whole, err := os.ReadFile(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(whole, []byte(sum(ours.Text))) {
+		t.Error("a release before promotions takes the id for that of our own text")
+	}
+	foreign := strings.Replace(text, "trunkline.source", "their.source", 1)
+	for _, other := range []string{promotedText(t, promotedSkill), foreign} {
+		for _, hash := range []string{sum(text), sum(foreign)} {
+			quoted, err := json.Marshal(other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := fmt.Appendf(nil, `{"registry":"http://here","schemas":{"a-value":{"id":7,"sha256":%q,"promoted":%s}}}`, hash, quoted)
+			if err := os.WriteFile(s.path, file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if ids, missing := s.ids([]registry.Schema{ours}); missing == "" {
+				t.Errorf("of\n%s\ngot %v", file, ids)
+			}
 		}
 	}
 }
