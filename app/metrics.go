@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"trunkline/drift"
 	"trunkline/ingest"
 	"trunkline/ingest/spool"
 )
@@ -90,6 +91,14 @@ func (m *metrics) keysFetched(vendor, tenant string, err error) {
 		result = "failed"
 	}
 	m.keyFetches.WithLabelValues(vendor, tenant, result).Inc()
+}
+
+// watchDrift adds what the table of unknown fields had no room for.
+func (m *metrics) watchDrift(t *drift.Table) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "trunkline_drift_uncounted_total",
+		Help: "Sights of unknown fields that the table had no room for.",
+	}, func() float64 { return float64(t.Uncounted()) }))
 }
 
 // watch adds what waits in a spool to the figures.

@@ -1,8 +1,11 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -15,6 +18,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/sr"
 
+	"trunkline/codecs"
 	"trunkline/registry"
 )
 
@@ -46,14 +50,14 @@ func TestSchemaGate(t *testing.T) {
 		setUp   bool          // the process ends
 		waited  time.Duration // for the registry
 	}{
-		{name: "there", schemas: []registry.Schema{schemaA}, answers: []error{nil}, want: schemaIDs{"a-value": 100}},
-		{name: "the registry's word counts", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA}, answers: []error{nil}, want: schemaIDs{"a-value": 100}},
-		{name: "away, known", kept: []registry.Schema{schemaA, schemaB}, schemas: []registry.Schema{schemaB}, answers: []error{errAway}, want: schemaIDs{"b-value": 2}},
-		{name: "forbidden, known", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA}, answers: []error{errForbids}, want: schemaIDs{"a-value": 1}},
-		{name: "away, unknown", schemas: []registry.Schema{schemaA}, answers: []error{errAway, errAway, errAway, nil}, want: schemaIDs{"a-value": 100}, waited: 7 * time.Second},
-		{name: "away, one unknown", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA, schemaB}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": 100, "b-value": 101}, waited: time.Second},
-		{name: "away, another text", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaAsInt}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": 100}, waited: time.Second},
-		{name: "away, another registry", kept: []registry.Schema{schemaA}, keptAt: "http://there", schemas: []registry.Schema{schemaA}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": 100}, waited: time.Second},
+		{name: "there", schemas: []registry.Schema{schemaA}, answers: []error{nil}, want: schemaIDs{"a-value": {ID: 100}}},
+		{name: "the registry's word counts", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA}, answers: []error{nil}, want: schemaIDs{"a-value": {ID: 100}}},
+		{name: "away, known", kept: []registry.Schema{schemaA, schemaB}, schemas: []registry.Schema{schemaB}, answers: []error{errAway}, want: schemaIDs{"b-value": {ID: 2}}},
+		{name: "forbidden, known", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA}, answers: []error{errForbids}, want: schemaIDs{"a-value": {ID: 1}}},
+		{name: "away, unknown", schemas: []registry.Schema{schemaA}, answers: []error{errAway, errAway, errAway, nil}, want: schemaIDs{"a-value": {ID: 100}}, waited: 7 * time.Second},
+		{name: "away, one unknown", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA, schemaB}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": {ID: 100}, "b-value": {ID: 101}}, waited: time.Second},
+		{name: "away, another text", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaAsInt}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": {ID: 100}}, waited: time.Second},
+		{name: "away, another registry", kept: []registry.Schema{schemaA}, keptAt: "http://there", schemas: []registry.Schema{schemaA}, answers: []error{errAway, nil}, want: schemaIDs{"a-value": {ID: 100}}, waited: time.Second},
 		{name: "forbidden, unknown", schemas: []registry.Schema{schemaA}, answers: []error{errForbids}, setUp: true},
 		{name: "refused", schemas: []registry.Schema{schemaA}, answers: []error{errRefuses}, setUp: true},
 		{name: "refused, known", kept: []registry.Schema{schemaA}, schemas: []registry.Schema{schemaA}, answers: []error{errRefuses}, setUp: true},
@@ -64,7 +68,7 @@ func TestSchemaGate(t *testing.T) {
 			if tt.kept != nil {
 				ids := schemaIDs{}
 				for i, s := range tt.kept {
-					ids[s.Subject] = i + 1
+					ids[s.Subject] = Registered{ID: i + 1}
 				}
 				if tt.keptAt == "" {
 					tt.keptAt = here
@@ -83,7 +87,7 @@ func TestSchemaGate(t *testing.T) {
 						}
 						ids := schemaIDs{}
 						for i, s := range tt.schemas {
-							ids[s.Subject] = 100 + i
+							ids[s.Subject] = Registered{ID: 100 + i}
 						}
 						return ids, nil
 					},
@@ -122,7 +126,7 @@ func TestSchemaGate(t *testing.T) {
 // A file that was torn or changed by hand is none.
 func TestSchemaStoreIsWhole(t *testing.T) {
 	s := schemaStore{path: filepath.Join(t.TempDir(), schemaIDsFile), registry: "http://here"}
-	if err := s.keep([]registry.Schema{schemaA}, schemaIDs{"a-value": 7}); err != nil {
+	if err := s.keep([]registry.Schema{schemaA}, schemaIDs{"a-value": {ID: 7}}); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(s.path)
@@ -135,6 +139,50 @@ func TestSchemaStoreIsWhole(t *testing.T) {
 		}
 		if ids, missing := s.ids([]registry.Schema{schemaA}); missing == "" {
 			t.Fatalf("of the first %d bytes: got %v", n, ids)
+		}
+	}
+}
+
+// What is kept with promoted fields is good for our own canonical text alone, and only
+// whole: a record under an id of another text would be garbage. A release that knows
+// nothing of promoted fields finds the sum of another text and waits.
+//
+// Seen failing with the sum of our own text, and with each condition left out.
+func TestSchemaStoreKeepsPromotedFields(t *testing.T) {
+	s := schemaStore{path: filepath.Join(t.TempDir(), schemaIDsFile), registry: "http://here"}
+	ours := registry.Schema{Subject: "a-value", Text: codecs.CanonicalSchema()}
+	text := promotedText(t, promotedQueue)
+	kept := schemaIDs{"a-value": {ID: 7, Promoted: text}}
+	if err := s.keep([]registry.Schema{ours}, kept); err != nil {
+		t.Fatal(err)
+	}
+	if ids, missing := s.ids([]registry.Schema{ours}); !maps.Equal(ids, kept) {
+		t.Errorf("got %v, %s missing, want %v", ids, missing, kept)
+	}
+	if ids, missing := s.ids([]registry.Schema{schemaA}); missing == "" {
+		t.Errorf("for another text of ours: got %v", ids)
+	}
+	whole, err := os.ReadFile(s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(whole, []byte(sum(ours.Text))) {
+		t.Error("a release before promotions takes the id for that of our own text")
+	}
+	foreign := strings.Replace(text, "trunkline.source", "their.source", 1)
+	for _, other := range []string{promotedText(t, promotedSkill), foreign} {
+		for _, hash := range []string{sum(text), sum(foreign)} {
+			quoted, err := json.Marshal(other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := fmt.Appendf(nil, `{"registry":"http://here","schemas":{"a-value":{"id":7,"sha256":%q,"promoted":%s}}}`, hash, quoted)
+			if err := os.WriteFile(s.path, file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if ids, missing := s.ids([]registry.Schema{ours}); missing == "" {
+				t.Errorf("of\n%s\ngot %v", file, ids)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"trunkline/codecs/avro"
@@ -30,6 +31,9 @@ func SchemaStandings(ctx context.Context, c Config, subject string) ([]SchemaSta
 	}
 	all := make([]SchemaStanding, len(schemas))
 	for i, schema := range schemas {
+		if schema, err = asWritten(ctx, client, schema); err != nil {
+			return nil, fmt.Errorf("ask the registry at %s: %w", c.Registry.URL, err)
+		}
 		if all[i].Standing, all[i].Faults, err = client.Check(ctx, schema); err == nil {
 			all[i].Differences, err = all[i].Standing.Differences()
 		}
@@ -38,6 +42,18 @@ func SchemaStandings(ctx context.Context, c Config, subject string) ([]SchemaSta
 		}
 	}
 	return all, nil
+}
+
+// asWritten is the schema with the fields that were promoted in its subject.
+func asWritten(ctx context.Context, client *registry.Client, s registry.Schema) (registry.Schema, error) {
+	by, err := withPromoted(ctx, client, s, Registered{}, slog.New(slog.DiscardHandler))
+	if by.Promoted != "" {
+		s.Text = by.Promoted
+	}
+	if registry.NotFound(err) {
+		err = nil
+	}
+	return s, err
 }
 
 // UnknownSubjectError is a subject that nothing is written under.
@@ -76,6 +92,6 @@ func RegisteredSchema(ctx context.Context, c Config, subject string, version int
 // RegisterSchemas puts every subject under FULL compatibility and registers what the
 // stages write by, as every start does.
 func RegisterSchemas(ctx context.Context, c Config) error {
-	_, err := registerSchemas(ctx, c.withDefaults())
+	_, err := registerSchemas(ctx, c.withDefaults(), slog.New(slog.DiscardHandler))
 	return err
 }

@@ -1,12 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
 
+	"trunkline/codecs"
 	"trunkline/registry"
 )
 
@@ -14,7 +16,8 @@ import (
 const schemaIDsFile = "schema-ids.json"
 
 // schemaStore keeps the ids of the last start that reached the registry. An id is
-// good for this text at this registry only.
+// good for this text at this registry only; with it stand the fields that were
+// promoted by then.
 type schemaStore struct {
 	path     string
 	registry string // its address
@@ -27,8 +30,9 @@ type keptSchemas struct {
 }
 
 type keptSchema struct {
-	ID     int    `json:"id"`
-	SHA256 string `json:"sha256"` // of the text
+	ID       int    `json:"id"`
+	SHA256   string `json:"sha256"`             // of the text that the id names
+	Promoted string `json:"promoted,omitempty"` // that text, where it is ours with promoted fields
 }
 
 func sum(text string) string {
@@ -40,7 +44,10 @@ func sum(text string) string {
 func (s schemaStore) keep(schemas []registry.Schema, ids schemaIDs) error {
 	kept := keptSchemas{Registry: s.registry, Schemas: map[string]keptSchema{}}
 	for _, schema := range schemas {
-		kept.Schemas[schema.Subject] = keptSchema{ID: ids[schema.Subject], SHA256: sum(schema.Text)}
+		kept.Schemas[schema.Subject] = keptSchema{
+			ID: ids[schema.Subject].ID, Promoted: ids[schema.Subject].Promoted,
+			SHA256: sum(cmp.Or(ids[schema.Subject].Promoted, schema.Text)),
+		}
 	}
 	b, err := json.MarshalIndent(kept, "", "  ")
 	if err != nil {
@@ -56,6 +63,15 @@ func (s schemaStore) keep(schemas []registry.Schema, ids schemaIDs) error {
 	return nil
 }
 
+// names reports whether the id names the schema, with promoted fields or without.
+func (k keptSchema) names(s registry.Schema) bool {
+	if k.Promoted == "" {
+		return k.SHA256 == sum(s.Text)
+	}
+	_, err := codecs.Promotions(k.Promoted)
+	return err == nil && s.Text == codecs.CanonicalSchema() && k.SHA256 == sum(k.Promoted)
+}
+
 // ids returns what is kept of the schemas, and the first subject of which nothing
 // is.
 func (s schemaStore) ids(schemas []registry.Schema) (ids schemaIDs, missing string) {
@@ -67,10 +83,10 @@ func (s schemaStore) ids(schemas []registry.Schema) (ids schemaIDs, missing stri
 	ids = schemaIDs{}
 	for _, schema := range schemas {
 		k, ok := kept.Schemas[schema.Subject]
-		if !ok || k.SHA256 != sum(schema.Text) {
+		if !ok || !k.names(schema) {
 			return nil, schema.Subject
 		}
-		ids[schema.Subject] = k.ID
+		ids[schema.Subject] = Registered{ID: k.ID, Promoted: k.Promoted}
 	}
 	return ids, ""
 }

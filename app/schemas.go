@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -11,36 +12,33 @@ import (
 	"trunkline/topology"
 )
 
-// Schemas are the ids under which the registry knows what is written.
+// Schemas are what the registry knows of what is written.
 type Schemas struct {
-	Canonical map[string]int              // canonical events, by topic
+	Canonical map[string]Registered       // canonical events, by topic
 	Changes   map[string]codecs.SchemaIDs // by topic; FormatAvro only
 	Seed      codecs.SchemaIDs            // of the projection
 }
 
-// schemaIDs are the ids of schemas by their subjects.
-type schemaIDs map[string]int
+// Registered is what a subject is written by.
+type Registered struct {
+	ID int
+	// Promoted is the canonical schema with promoted fields, as the registry gives
+	// it; empty: the text is ours.
+	Promoted string
+}
+
+// schemaIDs are what is written by, by subject.
+type schemaIDs map[string]Registered
 
 const (
 	keySubject   = "-key"
 	valueSubject = "-value"
 )
 
-// canonicalTopics are the topics of canonical events.
-func (c Config) canonicalTopics() []string {
-	topics := []string{string(topology.LateEventsTopic)}
-	for _, t := range c.Tenants {
-		for _, v := range t.vendorNames() {
-			topics = append(topics, topology.CanonicalTopic(v, t.ID))
-		}
-	}
-	return topics
-}
-
 // written are the schemas that the stages write by, in the order of their subjects.
 func written(c Config) ([]registry.Schema, error) {
 	var all []registry.Schema
-	for _, topic := range c.canonicalTopics() {
+	for _, topic := range c.Layout().CanonicalTopics() {
 		all = append(all, registry.Schema{Subject: topic + valueSubject, Text: codecs.CanonicalSchema()})
 	}
 	for _, vendor := range topology.Vendors {
@@ -70,8 +68,8 @@ func written(c Config) ([]registry.Schema, error) {
 
 // schemasOf orders ids as the stages ask for them.
 func schemasOf(c Config, ids schemaIDs) *Schemas {
-	s := &Schemas{Canonical: map[string]int{}, Changes: map[string]codecs.SchemaIDs{}}
-	for _, topic := range c.canonicalTopics() {
+	s := &Schemas{Canonical: map[string]Registered{}, Changes: map[string]codecs.SchemaIDs{}}
+	for _, topic := range c.Layout().CanonicalTopics() {
 		s.Canonical[topic] = ids[topic+valueSubject]
 	}
 	for _, topic := range topology.ChangeTopics() {
@@ -85,11 +83,12 @@ func schemasOf(c Config, ids schemaIDs) *Schemas {
 
 // of are the ids of a topic whose key and value have schemas.
 func (ids schemaIDs) of(topic string) codecs.SchemaIDs {
-	return codecs.SchemaIDs{Key: ids[topic+keySubject], Value: ids[topic+valueSubject]}
+	return codecs.SchemaIDs{Key: ids[topic+keySubject].ID, Value: ids[topic+valueSubject].ID}
 }
 
-// registerSchemas has the registry take what is written, and returns its ids.
-func registerSchemas(ctx context.Context, c Config) (schemaIDs, error) {
+// registerSchemas has the registry take what is written, and returns what it is
+// written by: ours, or the canonical schema with the fields that were promoted.
+func registerSchemas(ctx context.Context, c Config, logger *slog.Logger) (schemaIDs, error) {
 	client, err := c.Registry.client()
 	if err != nil {
 		return nil, err
@@ -100,9 +99,35 @@ func registerSchemas(ctx context.Context, c Config) (schemaIDs, error) {
 	}
 	ids := schemaIDs{}
 	for _, s := range schemas {
-		if ids[s.Subject], err = client.Register(ctx, s); err != nil {
+		id, err := client.Register(ctx, s)
+		if err == nil {
+			ids[s.Subject], err = withPromoted(ctx, client, s, Registered{ID: id}, logger)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("set up schemas at %s: %w", c.Registry.URL, err)
 		}
 	}
 	return ids, nil
+}
+
+// withPromoted is the newest version of a canonical subject, where that is our schema
+// and promoted fields. A version of another shape is left alone.
+func withPromoted(ctx context.Context, client *registry.Client, s registry.Schema, ours Registered, logger *slog.Logger) (Registered, error) {
+	if s.Text != codecs.CanonicalSchema() {
+		return ours, nil
+	}
+	newest, err := client.Newest(ctx, s.Subject)
+	if err != nil {
+		return ours, err
+	}
+	promoted, err := codecs.Promotions(newest.Text)
+	switch {
+	case err != nil:
+		logger.Warn("the newest version of a subject is not ours: events are written without promoted fields",
+			"subject", s.Subject, "version", newest.Version, "error", err)
+		return ours, nil
+	case len(promoted) == 0:
+		return ours, nil
+	}
+	return Registered{ID: newest.ID, Promoted: newest.Text}, nil
 }

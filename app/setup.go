@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"trunkline/state"
@@ -19,7 +20,7 @@ func SetUp(ctx context.Context, c Config) (*Schemas, error) {
 	if err := setUpTopics(ctx, c); err != nil {
 		return nil, err
 	}
-	ids, err := registerSchemas(ctx, c)
+	ids, err := registerSchemas(ctx, c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, &SetUpError{err}
 	}

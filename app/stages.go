@@ -1,14 +1,18 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"trunkline/codecs"
+	"trunkline/drift"
 	"trunkline/processors"
 	"trunkline/stream"
 	"trunkline/topology"
@@ -37,7 +41,7 @@ var stages = component{"stages", func(a *App) (func(context.Context) error, erro
 		return nil, err
 	}
 	gate := &schemaGate{
-		register: func(ctx context.Context) (schemaIDs, error) { return registerSchemas(ctx, a.cfg) },
+		register: func(ctx context.Context) (schemaIDs, error) { return registerSchemas(ctx, a.cfg, a.opts.Logger) },
 		schemas:  schemas, logger: a.opts.Logger,
 		known: schemaStore{path: filepath.Join(a.opts.DataDir, schemaIDsFile), registry: a.cfg.Registry.URL},
 	}
@@ -47,7 +51,8 @@ var stages = component{"stages", func(a *App) (func(context.Context) error, erro
 		if err != nil || ctx.Err() != nil {
 			return err
 		}
-		group, err := newStages(a.cfg, a.opts, schemasOf(a.cfg, ids))
+		counts := drift.NewTable(a.opts.Instance + "." + strconv.FormatInt(time.Now().UnixMilli(), 36))
+		group, err := newStages(a.cfg, a.opts, schemasOf(a.cfg, ids), counts)
 		if err != nil {
 			return err
 		}
@@ -59,19 +64,23 @@ var stages = component{"stages", func(a *App) (func(context.Context) error, erro
 			}
 			return nil
 		})
+		a.metrics.watchDrift(counts)
 		run, ctx := errgroup.WithContext(ctx)
 		for _, p := range group {
 			run.Go(func() error { return p.Run(ctx) })
 		}
-		return run.Wait()
+		appender := stream.NewAppender(streamConfig(a.cfg, a.opts), topology.Partition)
+		err = driftLog{counts, appender.Append, a.opts.Logger}.during(ctx, run.Wait)
+		return errors.Join(err, appender.Close())
 	}, nil
 }}
 
-func newStages(c Config, o Options, s *Schemas) ([]*stream.Processor, error) {
+func newStages(c Config, o Options, s *Schemas, counts *drift.Table) ([]*stream.Processor, error) {
 	cfg, err := StageConfig(c, s)
 	if err != nil {
 		return nil, err
 	}
+	cfg.Drift = counts
 	var group []*stream.Processor
 	for _, opts := range processors.Stages(cfg) {
 		p, err := stream.NewProcessor(streamConfig(c, o), opts)
@@ -86,15 +95,15 @@ func newStages(c Config, o Options, s *Schemas) ([]*stream.Processor, error) {
 // StageConfig is what the configuration makes of the stages. Without schemas the
 // graphs can be drawn but write no Avro that a registry knows.
 func StageConfig(c Config, s *Schemas) (processors.Config, error) {
-	canonical, err := codecs.NewCanonicalCodec()
-	if err != nil {
-		return processors.Config{}, fmt.Errorf("build the canonical codec: %w", err)
-	}
 	if s == nil {
 		s = &Schemas{}
 	}
+	canonical, err := canonicalSchemas(c, s.Canonical)
+	if err != nil {
+		return processors.Config{}, err
+	}
 	p := processors.Config{
-		Layout: c.Layout(), Mappers: mappers, Canonical: canonical, SchemaIDs: s.Canonical,
+		Layout: c.Layout(), Mappers: mappers, Canonical: canonical,
 		Changes: map[string]*codecs.ChangeEncoder{}, Run: c.Run,
 		ConfigHold: c.Reorder.ConfigHold, InteractionHold: c.Reorder.InteractionHold,
 		Grace: c.Reorder.Grace, ClockMargin: c.Reorder.ClockMargin, EmitUnchanged: c.Changes.EmitUnchanged,
@@ -117,4 +126,23 @@ func StageConfig(c Config, s *Schemas) (processors.Config, error) {
 		}
 	}
 	return p, p.Validate()
+}
+
+// canonicalSchemas has a codec for each topic of canonical events. Topics with the
+// same schema share one.
+func canonicalSchemas(c Config, registered map[string]Registered) (map[string]processors.CanonicalSchema, error) {
+	byText := map[string]*codecs.CanonicalCodec{}
+	schemas := map[string]processors.CanonicalSchema{}
+	for _, topic := range c.Layout().CanonicalTopics() {
+		text := cmp.Or(registered[topic].Promoted, codecs.CanonicalSchema())
+		if byText[text] == nil {
+			codec, err := codecs.NewCanonicalCodec(text)
+			if err != nil {
+				return nil, fmt.Errorf("build the codec of %s: %w", topic, err)
+			}
+			byText[text] = codec
+		}
+		schemas[topic] = processors.CanonicalSchema{Codec: byText[text], ID: registered[topic].ID}
+	}
+	return schemas, nil
 }

@@ -41,7 +41,7 @@ type TailLine struct {
 // Tail calls emit with every record, decoded.
 func Tail(ctx context.Context, c Config, o TailOptions, emit func(TailLine) error) error {
 	c = c.withDefaults()
-	d, err := newDecoder(c)
+	d, err := newDecoder(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -86,15 +86,19 @@ func (c Config) tailTopics(what string) []string {
 // decoder turns the bytes of any topic into JSON.
 type decoder struct {
 	c         Config
-	canonical *codecs.CanonicalCodec
+	canonical *codecs.CanonicalReader
 	changes   map[string]*codecs.ChangeEncoder // as JSON, by topic
 	seed      *codecs.SeedCodec
 }
 
-func newDecoder(c Config) (*decoder, error) {
+func newDecoder(ctx context.Context, c Config) (*decoder, error) {
 	d := &decoder{c: c, changes: map[string]*codecs.ChangeEncoder{}}
-	var err error
-	if d.canonical, err = codecs.NewCanonicalCodec(); err != nil {
+	client, err := c.Registry.client()
+	if err != nil {
+		return nil, err
+	}
+	d.canonical, err = codecs.NewCanonicalReader(func(id int) (string, error) { return client.TextByID(ctx, id) })
+	if err != nil {
 		return nil, fmt.Errorf("build the canonical codec: %w", err)
 	}
 	if d.seed, err = codecs.NewSeedCodec(string(topology.SeedTopic), codecs.SchemaIDs{}); err != nil {
@@ -134,10 +138,14 @@ func (d *decoder) line(r stream.Record) TailLine {
 		}
 	case strings.HasPrefix(r.Topic, topology.CanonicalPrefix), r.Topic == string(topology.LateEventsTopic):
 		if c, err := d.canonical.Decode(r.Value); err == nil {
-			line.Value = marshal(map[string]any{
+			value := map[string]any{
 				"event_id": c.EventID, "vendor": c.Vendor, "tenant_id": c.TenantID, "timestamp": c.Timestamp,
 				"event_type": c.EventType, "payload": c.Payload, "metadata": c.Metadata,
-			})
+			}
+			for name, text := range c.Promoted {
+				value[name] = text
+			}
+			line.Value = marshal(value)
 		}
 	case r.Topic == string(topology.EventsTopic):
 		if e, err := codecs.UnmarshalEvent(r.Value); err == nil {

@@ -23,11 +23,15 @@ type Canonical struct {
 	EventType string
 	Payload   map[string]string // the image, flat, with resourceType and resourceId
 	Metadata  map[string]string
+
+	// Promoted are the fields that the schema has beside those above; nil is null.
+	// They are read only: what is written is filled from Metadata.
+	Promoted map[string]*string
 }
 
-// SchemaVersion is the version of CanonicalCcaaEvent that stands in its
-// metadata.
-const SchemaVersion = "1"
+// SchemaVersion is the version of CanonicalCcaaEvent that stands in its metadata.
+// Each promoted field adds one.
+const SchemaVersion = 1
 
 // CanonicalOf renders e as a canonical event. The payload holds the members of
 // the image: a string as its characters, anything else as its JSON text (a
@@ -58,7 +62,7 @@ func CanonicalOf(e *event.Event) (Canonical, error) {
 	c.Metadata["format"] = string(e.Origin.Format)
 	c.Metadata["ingest_id"] = e.Origin.IngestID
 	c.Metadata["ts_source"] = string(e.TsSource)
-	c.Metadata["schema_version"] = SchemaVersion
+	c.Metadata["schema_version"] = strconv.Itoa(SchemaVersion)
 	return c, nil
 }
 
@@ -100,33 +104,47 @@ func flatten(m map[string]string, image []byte) error {
 // CanonicalCodec writes and reads canonical events in Avro with the registry's
 // framing.
 type CanonicalCodec struct {
-	avro  *goavro.Codec
-	trees sync.Pool // of *canonicalTree
+	avro     *goavro.Codec
+	promoted []Promotion
+	version  string
+	trees    sync.Pool // of *canonicalTree
 }
 
 // canonicalTree is goavro's view of one event. It is used again, for building
 // its maps costs more than encoding them.
 type canonicalTree struct {
 	record, payload, metadata map[string]any
+	promoted                  []map[string]any // goavro's unions
 }
 
-// NewCanonicalCodec returns a codec of the embedded schema.
-func NewCanonicalCodec() (*CanonicalCodec, error) {
-	avro, err := newAvro(canonicalSchema)
+// NewCanonicalCodec returns a codec of [CanonicalSchema], or of one that [Promote]
+// made of it.
+func NewCanonicalCodec(schema string) (*CanonicalCodec, error) {
+	promoted, err := Promotions(schema)
 	if err != nil {
 		return nil, err
 	}
-	return &CanonicalCodec{avro: avro, trees: sync.Pool{New: func() any {
+	avro, err := newAvro(schema)
+	if err != nil {
+		return nil, err
+	}
+	codec := &CanonicalCodec{avro: avro, promoted: promoted, version: strconv.Itoa(SchemaVersion + len(promoted))}
+	codec.trees.New = func() any {
 		t := &canonicalTree{record: map[string]any{}, payload: map[string]any{}, metadata: map[string]any{}}
 		t.record["payload"] = t.payload
 		t.record["metadata"] = t.metadata
+		for range promoted {
+			t.promoted = append(t.promoted, map[string]any{})
+		}
 		return t
-	}}}, nil
+	}
+	return codec, nil
 }
 
 // Encode returns c framed with the id under which the registry knows the
-// schema. Maps have no order in Avro, so the bytes of equal events may differ.
-// Invalid UTF-8, which Avro has no place for, becomes U+FFFD.
+// schema. Promoted fields are filled from the metadata, which keeps them: readers of
+// the version before lose nothing. Maps have no order in Avro, so the bytes of equal
+// events may differ. Invalid UTF-8, which Avro has no place for, becomes U+FFFD.
 func (codec *CanonicalCodec) Encode(schemaID int, c Canonical) ([]byte, error) {
 	t := codec.trees.Get().(*canonicalTree) //nolint:errcheck,forcetypeassert // the pool holds nothing else
 	defer codec.trees.Put(t)
@@ -137,6 +155,17 @@ func (codec *CanonicalCodec) Encode(schemaID int, c Canonical) ([]byte, error) {
 	t.record["timestamp"] = c.Timestamp
 	t.record["event_type"] = utf8Text(c.EventType)
 	size += fill(t.payload, c.Payload) + fill(t.metadata, c.Metadata)
+	for i, p := range codec.promoted {
+		t.record[p.Name] = nil
+		if text := p.of(c.Metadata); text != nil {
+			t.promoted[i]["string"] = utf8Text(*text)
+			t.record[p.Name] = t.promoted[i]
+			size += len(*text)
+		}
+	}
+	if len(codec.promoted) > 0 {
+		t.metadata["schema_version"] = codec.version
+	}
 
 	b, err := codec.avro.BinaryFromNative(Frame(make([]byte, 0, size), schemaID), t.record)
 	if err != nil {
@@ -157,14 +186,14 @@ func fill(dst map[string]any, src map[string]string) (size int) {
 
 func utf8Text(s string) string { return strings.ToValidUTF8(s, replacement) }
 
-// Decode reads a framed canonical event of the embedded schema; the id is not
-// looked at.
+// Decode reads a framed canonical event of the codec's schema; the id is not looked
+// at. [CanonicalReader] reads those of any.
 func (codec *CanonicalCodec) Decode(b []byte) (Canonical, error) {
 	record, err := decodeAvro(codec.avro, b)
 	if err != nil {
 		return Canonical{}, fmt.Errorf("decode canonical event: %w", err)
 	}
-	return Canonical{
+	c := Canonical{
 		EventID:   avroField[string](record, "event_id"),
 		Vendor:    avroField[string](record, "vendor"),
 		TenantID:  avroField[string](record, "tenant_id"),
@@ -172,7 +201,14 @@ func (codec *CanonicalCodec) Decode(b []byte) (Canonical, error) {
 		EventType: avroField[string](record, "event_type"),
 		Payload:   textMap(record, "payload"),
 		Metadata:  textMap(record, "metadata"),
-	}, nil
+	}
+	if len(codec.promoted) > 0 {
+		c.Promoted = map[string]*string{}
+		for _, p := range codec.promoted {
+			c.Promoted[p.Name] = avroOption[string](record, p.Name, "string")
+		}
+	}
+	return c, nil
 }
 
 func textMap(record map[string]any, name string) map[string]string {

@@ -231,7 +231,7 @@ func TestCanonicalDecodeIsBounded(t *testing.T) {
 
 func newCanonicalCodec(t testing.TB) *codecs.CanonicalCodec {
 	t.Helper()
-	codec, err := codecs.NewCanonicalCodec()
+	codec, err := codecs.NewCanonicalCodec(codecs.CanonicalSchema())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -129,10 +129,11 @@ func checkIDs(t *testing.T, c app.Config) {
 	}
 }
 
-// awayRegistry stands in for a registry, and can be away.
+// awayRegistry stands in for a registry, and can be away as a whole or in part.
 type awayRegistry struct {
 	*httptest.Server
-	away atomic.Bool
+	away   atomic.Bool
+	broken atomic.Pointer[string] // a path to which nothing is written
 }
 
 func standIn(t *testing.T, registry string) *awayRegistry {
@@ -143,7 +144,8 @@ func standIn(t *testing.T, registry string) *awayRegistry {
 	}
 	r, next := new(awayRegistry), httputil.NewSingleHostReverseProxy(u)
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		if r.away.Load() {
+		path := r.broken.Load()
+		if r.away.Load() || path != nil && request.Method == http.MethodPost && request.URL.Path == *path {
 			panic(http.ErrAbortHandler) // the connection breaks
 		}
 		next.ServeHTTP(w, request)

@@ -519,7 +519,7 @@ func TestEntityLate(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("late event (-want +got):\n%s", diff)
 	}
-	canonical, err := c.Canonical.Decode(r.seen[0].Value)
+	canonical, err := c.Canonical[string(topology.LateEventsTopic)].Codec.Decode(r.seen[0].Value)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,7 @@ var processed = time.UnixMilli(t0 + hour)
 
 func config(t testing.TB) processors.Config {
 	t.Helper()
-	canonical, err := codecs.NewCanonicalCodec()
+	canonical, err := codecs.NewCanonicalCodec(codecs.CanonicalSchema())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,12 +44,15 @@ func config(t testing.TB) processors.Config {
 			},
 		},
 		Mappers:   map[string]vendors.Mapper{topology.Genesys: genesys.Mapper(), topology.CXone: cxone.Mapper()},
-		Canonical: canonical,
+		Canonical: map[string]processors.CanonicalSchema{},
 		Changes:   map[string]*codecs.ChangeEncoder{},
 		Run:       "run-1", ConfigHold: 500 * time.Millisecond, InteractionHold: 100 * time.Millisecond,
 		Grace: 500 * time.Millisecond, ClockMargin: 250 * time.Millisecond,
 		InteractionRetention: 7 * 24 * time.Hour,
 		Now:                  func() time.Time { return processed },
+	}
+	for _, topic := range c.Layout.CanonicalTopics() {
+		c.Canonical[topic] = processors.CanonicalSchema{Codec: canonical}
 	}
 	for _, vendor := range topology.Vendors {
 		for _, topic := range topology.ChangeTopicsOf(vendor) {

@@ -140,6 +140,9 @@ func (n *normaliser) deduplicate(ctx goka.Context, r *record, read *reading) {
 		return
 	}
 	ctx.SetValue(state.Seen{First: r.raw, Body: body}.Encode())
+	if n.Drift != nil {
+		n.Drift.Observe(&read.event)
+	}
 	outs := []output{read.canonical}
 	if read.event.Op != event.OpNone {
 		outs = append(outs, output{

@@ -431,7 +431,7 @@ func TestNormaliseOrigin(t *testing.T) {
 					}
 				case topology.CanonicalEvents:
 					canonical++
-					got, err := c.Canonical.Decode(e.Value)
+					got, err := c.Canonical[string(e.Headers[stream.ToTopic])].Codec.Decode(e.Value)
 					if err != nil {
 						t.Fatal(err)
 					}

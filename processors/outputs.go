@@ -95,7 +95,8 @@ func (o outputs) encodeCanonical(e *event.Event, topic string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render canonical event: %w", err)
 	}
-	value, err := o.Canonical.Encode(o.SchemaIDs[topic], c)
+	by := o.Canonical[topic]
+	value, err := by.Codec.Encode(by.ID, c)
 	if err != nil {
 		return nil, fmt.Errorf("encode canonical event: %w", err)
 	}

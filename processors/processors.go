@@ -13,6 +13,7 @@ import (
 	"github.com/lovoo/goka"
 
 	"trunkline/codecs"
+	"trunkline/drift"
 	"trunkline/state"
 	"trunkline/stream"
 	"trunkline/topology"
@@ -22,9 +23,8 @@ import (
 // Config is what the stages need besides their inputs.
 type Config struct {
 	Layout    topology.Layout
-	Mappers   map[string]vendors.Mapper // by vendor
-	Canonical *codecs.CanonicalCodec
-	SchemaIDs map[string]int                   // of canonical events, by topic
+	Mappers   map[string]vendors.Mapper        // by vendor
+	Canonical map[string]CanonicalSchema       // by topic
 	Changes   map[string]*codecs.ChangeEncoder // by topic
 	Seed      *codecs.SeedCodec                // where the layout has its topic
 
@@ -42,6 +42,15 @@ type Config struct {
 	InteractionRetention time.Duration
 
 	Now func() time.Time // processing time only
+
+	// Drift counts what the mappers do not know; nil counts nothing.
+	Drift *drift.Table
+}
+
+// CanonicalSchema is what the canonical events of a topic are written by.
+type CanonicalSchema struct {
+	Codec *codecs.CanonicalCodec
+	ID    int // at the registry
 }
 
 // Bounds of one entity's reorder buffer.
@@ -64,6 +73,11 @@ func (c Config) Validate() error {
 	}
 	if c.Layout.SeedProjection && c.Seed == nil {
 		return fmt.Errorf("configure the stages: no codec for %s", topology.SeedTopic)
+	}
+	for _, topic := range c.Layout.CanonicalTopics() {
+		if c.Canonical[topic].Codec == nil {
+			return fmt.Errorf("configure the stages: no codec for %s", topic)
+		}
 	}
 	if hold := max(c.ConfigHold, c.InteractionHold); c.InteractionRetention <= hold {
 		return fmt.Errorf("configure the stages: interaction retention %s, want more than the %s that events are held", c.InteractionRetention, hold)

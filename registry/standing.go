@@ -42,14 +42,14 @@ func (c *Client) Standing(ctx context.Context, s Schema) (Standing, error) {
 		return st, fmt.Errorf("read the compatibility level of %s: %w", s.Subject, withStatus(err))
 	}
 	st.Level = level
-	newest, err := c.registry.SchemaByVersion(ctx, s.Subject, -1)
+	newest, err := c.Newest(ctx, s.Subject)
 	if NotFound(err) {
 		return st, nil
 	}
 	if err != nil {
-		return st, fmt.Errorf("read the newest version of %s: %w", s.Subject, withStatus(err))
+		return st, err
 	}
-	st.State, st.Latest, st.Newest = Changed, newest.Version, newest.Schema.Schema
+	st.State, st.Latest, st.Newest = Changed, newest.Version, newest.Text
 	ours, err := c.registry.LookupSchema(ctx, s.Subject, s.body())
 	switch {
 	case err != nil && !NotFound(err):
@@ -95,6 +95,31 @@ func (c *Client) Check(ctx context.Context, s Schema) (Standing, []avro.Fault, e
 		}
 	}
 	return st, faults, nil
+}
+
+// Version is a version of a subject.
+type Version struct {
+	ID      int // of its schema
+	Version int
+	Text    string // as the registry gives it
+}
+
+// Newest returns the newest version of a subject.
+func (c *Client) Newest(ctx context.Context, subject string) (Version, error) {
+	v, err := c.registry.SchemaByVersion(ctx, subject, -1)
+	if err != nil {
+		return Version{}, fmt.Errorf("read the newest version of %s: %w", subject, withStatus(err))
+	}
+	return Version{ID: v.ID, Version: v.Version, Text: v.Schema.Schema}, nil
+}
+
+// TextByID returns the text that an id in front of a record names.
+func (c *Client) TextByID(ctx context.Context, id int) (string, error) {
+	text, err := c.registry.SchemaTextByID(ctx, id)
+	if err != nil {
+		return "", fmt.Errorf("read schema %d: %w", id, withStatus(err))
+	}
+	return text, nil
 }
 
 // Text returns a version's text as the registry gives it; -1 is the newest.

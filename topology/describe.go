@@ -88,6 +88,8 @@ func wiringOf(graphs []*goka.GroupGraph, layout Layout) *wiring {
 		join(w.readers, "edges", s)
 	}
 	join(w.writers, "dlq", RedrivesTopic)
+	join(w.writers, string(NormaliseGroup), DriftTopic)
+	join(w.readers, "schema drift", DriftTopic)
 	for _, g := range graphs {
 		name := string(g.Group())
 		for _, e := range read(g) {

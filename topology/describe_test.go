@@ -69,6 +69,7 @@ ccaaus.events.genesys.acme   4           delete          7d             -       
 cxone.config.changes         6           compact         -              7d               entity      ledger, sinks
 cxone.interaction.changes    6           compact         -              7d               entity      ledger, sinks
 dead-letters                 6           delete          30d            -                normalise   ledger, dlq
+drift                        6           compact,delete  180d           -                normalise   schema drift
 entity-table                 6           compact         -              -                entity      entity, views
 events                       6           delete          7d             -                normalise   entity
 fates                        6           delete          7d             -                normalise   ledger

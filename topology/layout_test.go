@@ -86,6 +86,7 @@ func TestLayoutTopics(t *testing.T) {
 		{"fates", "delete", "retention.ms", days(7)},
 		{"quarantine", "compact,delete", "retention.ms", days(2)},
 		{"positions", "compact", "retention.ms", ""},
+		{"drift", "compact,delete", "retention.ms", days(180)},
 		{"genesys.config.changes", "compact", "min.compaction.lag.ms", days(7)},
 		{"genesys.interaction.changes", "compact", "min.compaction.lag.ms", days(7)},
 		{"cxone.config.changes", "compact", "min.compaction.lag.ms", days(7)},

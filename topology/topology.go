@@ -66,6 +66,10 @@ const PositionsTopic goka.Stream = "positions"
 // them, where the layout asks for it.
 const SeedTopic goka.Stream = "genesys.config.seed"
 
+// DriftTopic holds what each process of the stages counted of the fields that no
+// mapper knows, by vendor, event type, field and day.
+const DriftTopic goka.Stream = "drift"
+
 // Outputs that stand for a family of topics: a stage emits to the family, and
 // the producer writes to the member that the record names.
 const (
@@ -188,6 +192,7 @@ func (l Layout) Topics() []Topic {
 		return map[string]string{"cleanup.policy": "delete", "retention.ms": ms(after), "retention.bytes": "-1"}
 	}
 	const letters = 30 * 24 * time.Hour
+	const drift = 180 * 24 * time.Hour // how far back first and last sights are known
 
 	for _, v := range Vendors {
 		add(string(RawTopic(v)), l.Partitions, deleted(l.RawRetention))
@@ -206,6 +211,9 @@ func (l Layout) Topics() []Topic {
 		"cleanup.policy": "compact,delete", "retention.ms": ms(l.DedupWindow), "retention.bytes": "-1",
 	})
 	add(string(PositionsTopic), l.Partitions, map[string]string{"cleanup.policy": "compact"})
+	add(string(DriftTopic), l.Partitions, map[string]string{
+		"cleanup.policy": "compact,delete", "retention.ms": ms(drift), "retention.bytes": "-1",
+	})
 	changes := ChangeTopics()
 	if l.SeedProjection {
 		changes = append(changes, string(SeedTopic))
@@ -222,6 +230,18 @@ func (l Layout) Topics() []Topic {
 	}
 	slices.SortFunc(ts, func(a, b Topic) int { return strings.Compare(a.Name, b.Name) })
 	return ts
+}
+
+// CanonicalTopics lists the topics of canonical events: late ones, and those of the
+// event bus.
+func (l Layout) CanonicalTopics() []string {
+	topics := []string{string(LateEventsTopic)}
+	for _, t := range l.Tenants {
+		for _, v := range t.Vendors {
+			topics = append(topics, CanonicalTopic(v, t.ID))
+		}
+	}
+	return topics
 }
 
 // Serves reports whether the layout has set up the tenant for the vendor.

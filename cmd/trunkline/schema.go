@@ -21,7 +21,8 @@ func schemaCommand() *cobra.Command {
 		Long: "Compare the schemas that this program writes by with those of the registry. Every subject stands\n" +
 			"under FULL compatibility: old readers read new records, new readers old ones.",
 		Example: "  trunkline schema check && trunkline schema register --execute",
-	}, schemaListCommand(), schemaShowCommand(), schemaDiffCommand(), schemaRegisterCommand(), schemaCheckCommand())
+	}, schemaListCommand(), schemaShowCommand(), schemaDiffCommand(), schemaRegisterCommand(), schemaCheckCommand(),
+		schemaDriftCommand(), schemaPromoteCommand())
 }
 
 // schemaFlags are those of every command about schemas.
@@ -189,7 +190,8 @@ func schemaDiffCommand() *cobra.Command {
 	return c
 }
 
-func writeDifferences(out io.Writer, all []app.SchemaStanding) {
+// writeDifferences returns how many subjects differ.
+func writeDifferences(out io.Writer, all []app.SchemaStanding) (differ int) {
 	for _, s := range all {
 		switch s.State {
 		case registry.Same:
@@ -199,6 +201,7 @@ func writeDifferences(out io.Writer, all []app.SchemaStanding) {
 		default:
 			fmt.Fprintf(out, "%s: the registry's version %d is another\n", s.Subject, s.Latest)
 		}
+		differ++
 		for _, d := range s.Differences {
 			if d.Registry != nil {
 				fmt.Fprintf(out, "  - %s %s\n", d.Path, d.Registry)
@@ -208,4 +211,5 @@ func writeDifferences(out io.Writer, all []app.SchemaStanding) {
 			}
 		}
 	}
+	return differ
 }
