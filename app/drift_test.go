@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,7 @@ func TestDriftIsWritten(t *testing.T) {
 				counts.Observe(e)
 			}
 		}
+		var mu sync.Mutex
 		var written []int // records of each time
 		away := false
 		l := driftLog{counts: counts, logger: slog.New(slog.DiscardHandler), append: func(ctx context.Context, records []stream.Outgoing) error {
@@ -35,6 +37,8 @@ func TestDriftIsWritten(t *testing.T) {
 				<-ctx.Done()
 				return ctx.Err()
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			written = append(written, len(records))
 			for _, r := range records {
 				if r.Topic != "drift" || r.Key == "" || r.Value == nil {
@@ -46,6 +50,8 @@ func TestDriftIsWritten(t *testing.T) {
 		check := func(when string, want int) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if len(written) != want || want > 0 && written[want-1] != 2 {
 				t.Errorf("%s: got %v records, want %d times the type and its field", when, written, want)
 			}
