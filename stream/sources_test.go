@@ -110,6 +110,13 @@ func TestSourcesMoveWithTheirPositions(t *testing.T) {
 		wait(t.Context(), 1500*time.Millisecond)
 		stopOther()
 	}
+	until(t, "every source had its turn", func() bool {
+		told := map[string]bool{}
+		for _, r := range readAll(t, cfg, positionsTopic) {
+			told[string(r.Key)] = true
+		}
+		return len(told) == len(all)
+	})
 	stop()
 	checkSources(t, cfg, all)
 }
