@@ -41,6 +41,9 @@ type DevClouds struct {
 	Genesys       string
 	CXone         string
 	CXoneServices string // before the lists that are polled
+	// Reconcile has the edge ask for what deliveries missed; what it finds again are
+	// records more than events happened.
+	Reconcile bool
 }
 
 // AtClouds has the built-in tenant call the clouds: read their streams, ask for what
@@ -50,16 +53,23 @@ func (c Config) AtClouds(at DevClouds) Config {
 	if at.Genesys != "" {
 		v := of[topology.Genesys]
 		v.API = API{URL: at.Genesys, OAuth: &OAuth{URL: at.Genesys, ClientID: DevClient, ClientSecret: DevClientSecret}}
-		v.Reconcile = &Reconcile{}
+		v.Reconcile = at.reconcile()
 		v.Stream = &Stream{URL: at.Genesys + "/stream?topics=conversation,routing,interaction", PollURL: at.Genesys + "/events"}
 		of[topology.Genesys] = v
 	}
 	if at.CXone != "" {
 		v := of[topology.CXone]
 		v.API = API{URL: at.CXoneServices, AccessKey: &AccessKey{URL: at.CXone, ID: DevClient, Secret: DevClientSecret}}
-		v.Reconcile = &Reconcile{}
+		v.Reconcile = at.reconcile()
 		v.KeysURL = at.CXone + "/.well-known/jwks.json"
 		of[topology.CXone] = v
 	}
 	return c
+}
+
+func (at DevClouds) reconcile() *Reconcile {
+	if !at.Reconcile {
+		return nil
+	}
+	return &Reconcile{}
 }

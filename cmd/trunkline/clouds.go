@@ -32,7 +32,7 @@ func startClouds(o devOptions) (*clouds, error) {
 	if o.rate == 0 && o.events == 0 {
 		o.rate = defaultRate
 	}
-	c := &clouds{}
+	c := &clouds{urls: app.DevClouds{Reconcile: !o.exit}} // a self-test counts each event once
 	for i, vendor := range topology.Vendors {
 		cfg := embedded.CloudConfig{
 			Vendor: vendor, Tenant: app.DevTenant, Seed: o.seed + int64(i), Rate: o.rate / float64(len(topology.Vendors)),
