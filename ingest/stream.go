@@ -194,14 +194,9 @@ func (r *streamRun) page(ctx context.Context, query url.Values) (page, error) {
 		all.Set(name, query.Get(name))
 	}
 	u.RawQuery = all.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
+	resp, err := outbound.JSON(ctx, r.HTTP, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return page{}, errors.New("the URL is malformed")
-	}
-	request.Header.Set("Accept", "application/json")
-	resp, err := r.HTTP.Do(request)
-	if err != nil {
-		return page{}, outbound.WithoutURL(err)
+		return page{}, err
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {

@@ -1,7 +1,6 @@
 package notifications
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -121,24 +120,16 @@ func (a api) permissions(ctx context.Context) (map[string][]string, error) {
 func (a api) call(ctx context.Context, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	body := []byte{}
+	var body []byte
 	if in != nil {
 		var err error
 		if body, err = json.Marshal(in); err != nil {
 			return err
 		}
 	}
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(a.url, "/")+path, bytes.NewReader(body))
+	resp, err := outbound.JSON(ctx, a.http, method, strings.TrimSuffix(a.url, "/")+path, body)
 	if err != nil {
-		return errors.New("the URL is malformed")
-	}
-	r.Header.Set("Accept", "application/json")
-	if in != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := a.http.Do(r)
-	if err != nil {
-		return outbound.WithoutURL(err)
+		return err
 	}
 	defer resp.Body.Close()
 	answer := http.MaxBytesReader(nil, resp.Body, maxAnswer)

@@ -3,6 +3,8 @@
 package outbound
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -55,6 +57,25 @@ func ParseURL(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("url: is %q, want http or https and a host", u.Redacted())
 	}
 	return u, nil
+}
+
+// JSON makes a call that carries JSON, or nothing, and wants JSON back. The caller
+// closes the answer's body, and bounds the call by ctx. Errors name no URL, see
+// [WithoutURL].
+func JSON(ctx context.Context, c *http.Client, method, at string, body []byte) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, at, bytes.NewReader(body))
+	if err != nil {
+		return nil, errors.New("the URL is malformed")
+	}
+	r.Header.Set("Accept", "application/json")
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.Do(r)
+	if err != nil {
+		return nil, WithoutURL(err)
+	}
+	return resp, nil
 }
 
 // WithoutURL is an error of [http.Client] without the URL, which may hold a secret

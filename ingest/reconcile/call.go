@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -93,20 +92,11 @@ func (e *passingError) Unwrap() error { return e.err }
 func (c caller) once(ctx context.Context, method string, u *url.URL, body []byte) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
-	if err != nil {
-		return answer{}, errors.New("the URL is malformed")
-	}
-	request.Header.Set("Accept", "application/json")
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.http.Do(request)
-	if err != nil {
-		err = outbound.WithoutURL(err)
-		if errors.Is(err, outbound.ErrRefused) {
-			return answer{}, err
-		}
+	resp, err := outbound.JSON(ctx, c.http, method, u.String(), body)
+	switch {
+	case errors.Is(err, outbound.ErrRefused):
+		return answer{}, err
+	case err != nil:
 		return answer{}, &passingError{err: fmt.Errorf("call the vendor: %w", err)}
 	}
 	defer resp.Body.Close()

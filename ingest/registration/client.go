@@ -193,15 +193,7 @@ func (c *Client) send(ctx context.Context, w Wanted, id string) (string, error) 
 func (c *Client) call(ctx context.Context, method string, at *url.URL, scope string, body []byte) ([]byte, error) {
 	bounded, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(bounded, method, at.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	r.Header.Set("Accept", "application/json")
-	if body != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.http.Do(r)
+	resp, err := outbound.JSON(bounded, c.http, method, at.String(), body)
 	if err != nil {
 		return nil, lost(ctx, at, err)
 	}
@@ -223,7 +215,6 @@ func lost(ctx context.Context, at *url.URL, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	err = outbound.WithoutURL(err)
 	if errors.Is(err, outbound.ErrRefused) || oauth.Refused(err) {
 		return err
 	}
