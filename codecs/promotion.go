@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"trunkline/event"
 )
 
 // Promotion is a field that the canonical schema has beside those of guide 2: text
@@ -22,9 +24,6 @@ type Promotion struct {
 
 // sourceProperty is the property of a promoted field that names its source.
 const sourceProperty = "trunkline.source"
-
-// unknownPrefix begins the metadata of a field that no mapper knows.
-const unknownPrefix = "x_"
 
 // of is the field's value for an event: as in the payload a string as its
 // characters and anything else as its JSON text, but null is null.
@@ -46,7 +45,7 @@ func (p Promotion) of(metadata map[string]string) *string {
 func PromotionName(source string) string {
 	var name []byte
 	var before rune
-	for _, r := range strings.TrimPrefix(source, unknownPrefix) {
+	for _, r := range strings.TrimPrefix(source, event.UnknownPrefix) {
 		upper := 'A' <= r && r <= 'Z'
 		digit := '0' <= r && r <= '9'
 		if upper && ('a' <= before && before <= 'z' || '0' <= before && before <= '9') {
@@ -76,7 +75,7 @@ func (p Promotion) Validate() error {
 	if !promotionName.MatchString(p.Name) {
 		return fmt.Errorf("name: %q is no name in lower snake case, such as queue_name", p.Name)
 	}
-	if len(p.Source) <= len(unknownPrefix) || !strings.HasPrefix(p.Source, unknownPrefix) || p.Source == unknownPrefix+"overflow" {
+	if len(p.Source) <= len(event.UnknownPrefix) || !strings.HasPrefix(p.Source, event.UnknownPrefix) || p.Source == event.UnknownOverflow {
 		return fmt.Errorf("field: %q is no unknown field; `trunkline schema drift` lists them", p.Source)
 	}
 	return nil

@@ -7,10 +7,9 @@ import (
 	"slices"
 	"strings"
 	"time"
-)
 
-// OverflowField counts the fields of an event that found no room in its metadata.
-const OverflowField = prefix + "overflow"
+	"trunkline/event"
+)
 
 // Days is how long a field must be in consistent use before it is eligible.
 const Days = 30
@@ -133,7 +132,7 @@ func (h *history) judge(events *history, newest string, days int) {
 		}
 	}
 	switch {
-	case h.Field.Field == OverflowField:
+	case h.Field.Field == event.UnknownOverflow:
 		h.Why = "counts the fields that found no room"
 	case seen == 0:
 		h.Why = fmt.Sprintf("not seen since %s", h.LastSeen.Format(time.DateOnly))

@@ -24,9 +24,6 @@ const (
 	maxTenants   = 16  // of one row
 )
 
-// prefix begins the metadata of a field that the mapper does not know.
-const prefix = "x_"
-
 // Table counts in memory. It may be used concurrently.
 type Table struct {
 	process string // a name that no other table has
@@ -91,7 +88,7 @@ func (t *Table) Observe(e *event.Event) {
 	}
 	g.events.add(at, e.Key.Tenant, 0)
 	for name, value := range e.Metadata {
-		if !strings.HasPrefix(name, prefix) {
+		if !strings.HasPrefix(name, event.UnknownPrefix) {
 			continue
 		}
 		c := g.fields[name]

@@ -38,6 +38,14 @@ const (
 // beyond it one wrong clock would make everything after it late.
 const MaxAheadMs = 5 * 60 * 1000
 
+// Names in an event's metadata of what its mapper does not know.
+const (
+	// UnknownPrefix begins the name of such a field.
+	UnknownPrefix = "x_"
+	// UnknownOverflow counts the fields that found no room.
+	UnknownOverflow = UnknownPrefix + "overflow"
+)
+
 // Event is what a mapper reads from one raw record.
 type Event struct {
 	ID       string // event_id: what makes two deliveries one event

@@ -3,6 +3,8 @@ package vendors
 import (
 	"strconv"
 	"strings"
+
+	"trunkline/event"
 )
 
 // Bounds of the unknown fields that one event carries along.
@@ -41,7 +43,7 @@ func (m *Metadata) Unknown(prefix string, v Value, known Names) {
 }
 
 func (m *Metadata) unknownField(prefix string, member Member) {
-	key := "x_" + prefix + strings.ToValidUTF8(string(member.Name), "\uFFFD")
+	key := event.UnknownPrefix + prefix + strings.ToValidUTF8(string(member.Name), "\uFFFD")
 	text := member.Value.Canonical()
 	if size := len(key) + len(text); m.left == 0 && m.unknown < maxUnknownFields && m.bytes+size <= maxUnknownBytes {
 		m.unknown++
@@ -50,7 +52,7 @@ func (m *Metadata) unknownField(prefix string, member Member) {
 		return
 	}
 	m.left++
-	m.Set("x_overflow", strconv.Itoa(m.left))
+	m.Set(event.UnknownOverflow, strconv.Itoa(m.left))
 }
 
 // Map returns what was noted, nil when nothing was.
