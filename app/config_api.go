@@ -3,7 +3,6 @@ package app
 import (
 	"cmp"
 	"net/http"
-	"net/url"
 	"time"
 
 	"trunkline/ingest/oauth"
@@ -60,8 +59,8 @@ func (a API) check(field string, wrong func(field, format string, args ...any)) 
 }
 
 func isURL(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http")
+	_, err := outbound.ParseURL(s)
+	return err == nil
 }
 
 // grant is how tokens are asked for, nil where calls carry none.

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"trunkline/drift"
 	"trunkline/stream"
@@ -31,8 +30,8 @@ type driftLog struct {
 // during writes while work runs, and once more after it.
 func (l driftLog) during(ctx context.Context, work func() error) error {
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var writing errgroup.Group
-	writing.Go(func() error {
+	var writing sync.WaitGroup
+	writing.Go(func() {
 		tick := time.NewTicker(driftInterval)
 		defer tick.Stop()
 		for {
@@ -40,13 +39,13 @@ func (l driftLog) during(ctx context.Context, work func() error) error {
 			case <-tick.C:
 				l.write(ctx)
 			case <-ctx.Done():
-				return nil
+				return
 			}
 		}
 	})
 	err := work()
 	stop()
-	_ = writing.Wait() // it returns nothing
+	writing.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), driftEnd)
 	defer cancel()
 	l.write(last)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"trunkline/ingest/outbound"
 	"trunkline/registry"
 )
 
@@ -56,10 +57,8 @@ func (g *schemaGate) pass(ctx context.Context) (schemaIDs, error) {
 			return nil, &SetUpError{err}
 		}
 		g.wait(fmt.Errorf("wait for the registry, which alone knows the id of %s: %w", missing, err))
-		select {
-		case <-ctx.Done():
+		if !outbound.Sleep(ctx, pause) {
 			return nil, nil
-		case <-time.After(pause):
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"trunkline/ingest/outbound"
 	"trunkline/state"
 	"trunkline/stream"
 	"trunkline/topology"
@@ -16,15 +17,14 @@ import (
 // registers every schema before the first record, so that no stage ever has to.
 // It may run any number of times, also at once. What the cluster or the registry
 // lacks is a [SetUpError].
-func SetUp(ctx context.Context, c Config) (*Schemas, error) {
+func SetUp(ctx context.Context, c Config) error {
 	if err := setUpTopics(ctx, c); err != nil {
-		return nil, err
+		return err
 	}
-	ids, err := registerSchemas(ctx, c, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, &SetUpError{err}
+	if _, err := registerSchemas(ctx, c, slog.New(slog.DiscardHandler)); err != nil {
+		return &SetUpError{err}
 	}
-	return schemasOf(c, ids), nil
+	return nil
 }
 
 func setUpTopics(ctx context.Context, c Config) error {
@@ -67,9 +67,7 @@ var settingUp = component{"set-up", func(a *App) (func(context.Context) error, e
 			case tries == 0 || errors.As(err, &cluster):
 				a.opts.Logger.Error("topics are not set up: trying again", "error", err)
 			}
-			select {
-			case <-time.After(setUpPause):
-			case <-ctx.Done():
+			if !outbound.Sleep(ctx, setUpPause) {
 				return nil
 			}
 		}

@@ -117,10 +117,7 @@ func NewCloud(cfg CloudConfig) (*Cloud, error) {
 		cfg.Retries = retries[cfg.Vendor]
 	}
 	if cfg.Client == nil {
-		cfg.Client = &http.Client{
-			Timeout:   10 * time.Second,
-			Transport: &http.Transport{MaxIdleConnsPerHost: deliveriesAtOnce, IdleConnTimeout: time.Minute},
-		}
+		cfg.Client = newSender(deliveriesAtOnce)
 	}
 	traffic := GeneratorConfig{
 		Vendor: cfg.Vendor, Tenant: cfg.Tenant, Seed: cfg.Seed, Events: cfg.Events, Entities: cfg.Entities, Plain: cfg.Plain, Base: cfg.Base,

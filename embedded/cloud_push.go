@@ -209,7 +209,7 @@ func bodyOf(batch []entry) []byte {
 	for i, e := range batch {
 		bodies[i] = e.body
 	}
-	return append(append([]byte{'['}, bytes.Join(bodies, []byte{','})...), ']')
+	return jsonArray(bodies)
 }
 
 // attempts sends body until it is answered for good. It holds a place among those

@@ -119,10 +119,7 @@ func NewSimulator(cfg SimulatorConfig) (*Simulator, error) {
 		cfg.Workers = 8
 	}
 	if cfg.Client == nil {
-		cfg.Client = &http.Client{
-			Timeout:   10 * time.Second,
-			Transport: &http.Transport{MaxIdleConnsPerHost: cfg.Workers, IdleConnTimeout: time.Minute},
-		}
+		cfg.Client = newSender(cfg.Workers)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -236,8 +233,20 @@ func arrayOf(ds []Delivery) request {
 	for i, d := range ds {
 		bodies[i] = d.Body
 	}
-	body := append([]byte{'['}, bytes.Join(bodies, []byte{','})...)
-	return request{body: append(body, ']'), deliveries: ds}
+	return request{body: jsonArray(bodies), deliveries: ds}
+}
+
+// jsonArray has the bodies as its elements, byte for byte.
+func jsonArray(bodies [][]byte) []byte {
+	return slices.Concat([]byte{'['}, bytes.Join(bodies, []byte{','}), []byte{']'})
+}
+
+// newSender returns a client as patient as Genesys is, for so many requests at once.
+func newSender(atOnce int) *http.Client {
+	return &http.Client{
+		Timeout:   10 * time.Second,
+		Transport: &http.Transport{MaxIdleConnsPerHost: atOnce, IdleConnTimeout: time.Minute},
+	}
 }
 
 // deliver posts r until it is accepted or refused for good.

@@ -163,7 +163,7 @@ func emptyBehindRaw(t *testing.T, c app.Config) {
 		}
 		return err == nil
 	})
-	if _, err := app.SetUp(t.Context(), c); err != nil {
+	if err := app.SetUp(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 }

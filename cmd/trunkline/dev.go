@@ -142,7 +142,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	}
 	// What is missing is told at once: the application itself would wait for the
 	// registry.
-	if _, err := app.SetUp(ctx, infra.config); err != nil {
+	if err := app.SetUp(ctx, infra.config); err != nil {
 		return err
 	}
 	if o.only != "" {
