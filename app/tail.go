@@ -66,13 +66,7 @@ func (c Config) tailTopics(what string) []string {
 	case "changes":
 		return topology.ChangeTopics()
 	case "events":
-		var topics []string
-		for _, t := range c.Tenants {
-			for _, v := range t.vendorNames() {
-				topics = append(topics, topology.CanonicalTopic(v, t.ID))
-			}
-		}
-		return topics
+		return c.Layout().BusTopics()
 	case "late":
 		return []string{string(topology.LateEventsTopic)}
 	case "dead":

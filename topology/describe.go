@@ -136,13 +136,7 @@ func (l Layout) members(s goka.Stream) []string {
 	case Changes:
 		return ChangeTopics()
 	case CanonicalEvents:
-		var names []string
-		for _, t := range l.Tenants {
-			for _, v := range t.Vendors {
-				names = append(names, CanonicalTopic(v, t.ID))
-			}
-		}
-		return names
+		return l.BusTopics()
 	default:
 		return []string{string(s)}
 	}

@@ -235,7 +235,12 @@ func (l Layout) Topics() []Topic {
 // CanonicalTopics lists the topics of canonical events: late ones, and those of the
 // event bus.
 func (l Layout) CanonicalTopics() []string {
-	topics := []string{string(LateEventsTopic)}
+	return append([]string{string(LateEventsTopic)}, l.BusTopics()...)
+}
+
+// BusTopics lists the topics of the event bus.
+func (l Layout) BusTopics() []string {
+	var topics []string
 	for _, t := range l.Tenants {
 		for _, v := range t.Vendors {
 			topics = append(topics, CanonicalTopic(v, t.ID))
